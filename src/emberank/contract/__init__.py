@@ -1,0 +1,1 @@
+"""What is said between the planes: frozen values and errors. Imports nothing of ours."""

@@ -1,0 +1,99 @@
+"""A JSON body in, checked fields out: what every dialect's parser stands on. Says where a value is wrong and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import orjson
+
+from emberank.contract.errors import BadRequest
+
+C = TypeVar("C", bound=str)
+
+
+def body_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`. BadRequest for anything else: NaN, bad UTF-8 and lone surrogates are not JSON."""
+    try:
+        loaded = orjson.loads(body)
+    except orjson.JSONDecodeError as cause:
+        if not body:
+            raise BadRequest("the body is empty; send a JSON object") from cause
+        raise BadRequest(f"the body is not valid JSON: {cause.msg} (line {cause.lineno}, column {cause.colno})") from cause
+    except RecursionError as cause:
+        raise BadRequest("the body is nested too deeply") from cause
+    if not isinstance(loaded, dict):
+        raise BadRequest(f"the body must be a JSON object, not {kind(loaded)}")
+    return loaded
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, in words."""
+    if value is None:
+        return "null"
+    names: dict[type, str] = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
+    return names.get(type(value), "something else")
+
+
+def shown(value: object) -> str:
+    """A caller's value for an error message: quoted, and cut, so that an error cannot carry megabytes back."""
+    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode("utf-8", "replace")
+    return f"'{text[:80]}…'" if len(text) > 80 else f"'{text}'"
+
+
+def unknown_fields(fields: dict[str, Any], known: Sequence[str], at: str = "") -> list[str]:
+    """Names in `fields` that are not in `known`, with `at` in front."""
+    return [f"{at}{name}" for name in fields if name not in known]
+
+
+def refuse_unknown(unknown: Sequence[str], known: Sequence[str]) -> None:
+    """NIM 2.x's words for an unknown field (seen in BerriAI/litellm issue 34165)."""
+    if unknown:
+        name = unknown[0] if len(unknown[0]) <= 80 else unknown[0][:80] + "…"
+        raise BadRequest(f"{name}: unknown field, expected one of {', '.join(known)}")
+
+
+def text_field(fields: dict[str, Any], name: str, at: str = "") -> str:
+    """A required string that is not blank."""
+    value = fields.get(name)
+    if value is None:
+        raise BadRequest(f"{at}{name}: missing field; it must be a string")
+    if not isinstance(value, str):
+        raise BadRequest(f"{at}{name} must be a string, not {kind(value)}")
+    if not value.strip():
+        raise BadRequest(f"{at}{name} must not be blank or empty")
+    return value
+
+
+def optional_text(fields: dict[str, Any], name: str) -> str | None:
+    """A string, or None when absent or null."""
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise BadRequest(f"{name} must be a string, not {kind(value)}")
+    return value
+
+
+def choice(fields: dict[str, Any], name: str, allowed: Sequence[C], default: C) -> C:
+    """One of a closed set; null is absent."""
+    value = fields.get(name)
+    if value is None:
+        return default
+    for option in allowed:
+        if value == option:
+            return option
+    listed = ", ".join(f"'{option}'" for option in allowed)
+    raise BadRequest(f"{name} must be one of {listed}; got {shown(value)}")
+
+
+def optional_count(fields: dict[str, Any], name: str) -> int | None:
+    """A whole number from 1 on. Null and 0 are absent: several clients send them for "not set" (infinity_client, Dify)."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadRequest(f"{name} must be a whole number from 1 on; got {shown(value)}")
+    if value < 0:
+        raise BadRequest(f"{name} must be a whole number from 1 on; got {value}")
+    return value or None

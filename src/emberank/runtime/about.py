@@ -1,0 +1,67 @@
+"""The served models in, the answers of /v1/metadata, /v1/manifest and /v1/license out: what this process is and what it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emberank import __version__
+from emberank.runtime.model import ServedModel
+
+
+def owner(model: ServedModel) -> str:
+    """The publisher part of a name."""
+    return model.name.partition("/")[0] if "/" in model.name else "local"
+
+
+def metadata(models: Iterable[ServedModel]) -> dict[str, object]:
+    """`modelInfo` is NIM's field; everything inside `models` is ours."""
+    listed = list(models)
+    return {
+        "version": __version__,
+        "modelInfo": [{"shortName": model.name, "modelUrl": _public_source(model.spec.source)} for model in listed],
+        "models": [_model(model) for model in listed],
+    }
+
+
+def _model(model: ServedModel) -> dict[str, object]:
+    facts = model.backend.engine.facts
+    return {
+        "id": model.name,
+        "aliases": list(model.spec.aliases),
+        "task": model.task,
+        "source": _public_source(model.spec.source),
+        "content_hash": model.manifest.content_hash,
+        "max_tokens": model.max_tokens,
+        "dimensions": model.dimensions if model.task == "embed" else None,
+        "modalities": ["text"],
+        "golden": "checked" if model.spec.golden else "none known; a warm-up inference gave finite numbers",
+        "engine": {"name": facts.engine, "device": facts.device, "precision": facts.precision, "threads": facts.threads, "detail": facts.detail},
+    }
+
+
+def _public_source(source: str) -> str:
+    # A folder's path is the server's own affair.
+    return source if source.startswith(("pypi:", "hf:")) else "file"
+
+
+def manifest(models: Iterable[ServedModel]) -> dict[str, object]:
+    """Files of every model: name, size in bytes, sha256."""
+    return {
+        "models": [
+            {
+                "id": model.name,
+                "content_hash": model.manifest.content_hash,
+                "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in model.manifest.files],
+            }
+            for model in models
+        ]
+    }
+
+
+def licenses(models: Iterable[ServedModel]) -> dict[str, object]:
+    """The server's licence and each model's, as its publisher states it."""
+    return {
+        "name": "Apache-2.0",
+        "server": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+        "models": [{"id": model.name, "name": model.spec.license or "see the checkpoint's own licence", "url": model.spec.license_url} for model in models],
+    }

@@ -1,0 +1,132 @@
+"""What runs together: waiting jobs in, the next batch out. Pure: no thread, no clock, no engine.
+
+Fairness between jobs is start-time fair queuing (Goyal, Vin, Cheng 1996): every job carries a tag, the tokens it was given so far
+counted from the moment it came; the job with the least tag leads the next batch. A request of five hundred passages therefore
+advances beside the short ones, and neither waits for the other to end.
+Around the leading sequence the batch is filled with sequences of nearly the same length, from any job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from emberank.runtime.job import Job
+
+# What attention costs beside the linear layers, in tokens: a row of length L costs about L²/ATTENTION_TOKENS tokens' worth of
+# linear layers (for MiniLM 6·hidden = 2304 by arithmetic alone; attention reaches about a third of the linear layers' speed).
+ATTENTION_TOKENS = 768
+# What one more run of the engine costs, in tokens. Two batches are joined only when the padding costs less than this:
+# that is why batching is never slower than no batching.
+RUN_TOKENS = 24
+_STEP = 8  # width of a length class, in tokens
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """One sequence of a job, not yet run."""
+
+    job: Job
+    index: int
+    length: int  # tokens
+
+
+@dataclass(eq=False, slots=True)
+class _Entry:
+    """One job's place in the backlog."""
+
+    job: Job
+    tag: float  # tokens of service received, on the scale of virtual time
+    waiting: dict[Waiting, None] = field(default_factory=dict)  # in the order they shall lead batches
+    open: bool = True  # False while only the leading sequence may run
+
+
+class Backlog:
+    """The waiting sequences of all jobs, by job (for fairness) and by length (for batches of like lengths)."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Job, _Entry] = {}
+        self._classes: dict[int, dict[Waiting, None]] = {}
+        self._virtual = 0.0
+        self.tokens = 0
+
+    def __len__(self) -> int:
+        """Jobs with something left to run."""
+        return len(self._entries)
+
+    def jobs(self) -> Iterator[Job]:
+        """The waiting jobs, oldest first."""
+        return iter(self._entries)
+
+    def add(self, job: Job) -> None:
+        """Put all of a job's sequences in."""
+        entry = _Entry(job, self._virtual, open=not job.leads)
+        order = sorted(range(job.leads, len(job.sequences)), key=lambda i: len(job.sequences[i].ids))
+        for index in [0] * job.leads + order:
+            waiting = Waiting(job, index, len(job.sequences[index].ids))
+            entry.waiting[waiting] = None
+            self.tokens += waiting.length
+        self._entries[job] = entry
+        for waiting in entry.waiting if entry.open else list(entry.waiting)[:1]:
+            self._class(waiting)[waiting] = None
+
+    def drop(self, job: Job) -> None:
+        """Take a job's remaining sequences out; a job that is not here is no error."""
+        entry = self._entries.pop(job, None)
+        for waiting in entry.waiting if entry else ():
+            self.tokens -= waiting.length
+            self._class(waiting).pop(waiting, None)
+
+    def next_batch(self, budget: int) -> list[Waiting]:
+        """Remove and return the sequences to run now: at most `budget` tokens, at least one sequence if any waits."""
+        if not self._entries:
+            return []
+        leader = min(self._entries.values(), key=lambda entry: entry.tag)  # the first of equals is the oldest
+        self._virtual = max(self._virtual, leader.tag)
+        first = next(iter(leader.waiting))
+        self._remove(first)
+        return self._fill(first, budget)
+
+    def _fill(self, first: Waiting, budget: int) -> list[Waiting]:
+        """A batch around `first`: sequences of the nearest lengths that fit the budget and are cheaper inside than alone."""
+        batch, tokens, longest = [first], first.length, first.length
+        middle = first.length // _STEP
+        for key in sorted(self._classes, key=lambda k: (abs(k - middle), k)):
+            if tokens + key * _STEP > budget or not _joins(len(batch), longest, min(key * _STEP + _STEP - 1, longest) or 1):
+                continue  # not even the class's best member would do
+            # A copy: removing changes the class, and removing a leading sequence adds its job's others.
+            for other in list(self._classes.get(key, ())):
+                if tokens + other.length > budget:
+                    break  # members differ by less than a step: what fits no more here hardly fits at all
+                if _joins(len(batch), longest, other.length):
+                    self._remove(other)
+                    batch.append(other)
+                    tokens += other.length
+                    longest = max(longest, other.length)
+        return batch
+
+    def _class(self, waiting: Waiting) -> dict[Waiting, None]:
+        return self._classes.setdefault(waiting.length // _STEP, {})
+
+    def _remove(self, waiting: Waiting) -> None:
+        entry = self._entries[waiting.job]
+        del entry.waiting[waiting]
+        key = waiting.length // _STEP
+        del self._classes[key][waiting]
+        if not self._classes[key]:
+            del self._classes[key]
+        self.tokens -= waiting.length
+        entry.tag += waiting.length
+        if not entry.waiting:
+            del self._entries[waiting.job]
+        elif not entry.open:
+            entry.open = True
+            for other in entry.waiting:
+                self._class(other)[other] = None
+
+
+def _joins(count: int, longest: int, length: int) -> bool:
+    """Whether a sequence of `length` costs less inside a batch of `count` rows as long as `longest` than in a run of its own."""
+    together = max(longest, length)
+    extra = (count + 1) * together**2 - count * longest**2 - length**2
+    return extra <= RUN_TOKENS * ATTENTION_TOKENS

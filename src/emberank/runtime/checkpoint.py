@@ -1,0 +1,295 @@
+"""A folder with safetensors files in, named tensors out: read-only views of memory-mapped files. Does not know networks, or where the folder is from.
+
+The format: 8 bytes with the header's length (little-endian), the header (a JSON object: name → dtype, shape, data_offsets), the data. It
+is read by our own parser, because nothing in a file that someone else made may do more than be refused with its reason.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import mmap
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from emberank.contract.errors import WeightsError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+MOST_HEADER_BYTES = 100_000_000
+# NumPy 1.26 takes 32 dimensions at most, and sizes that fit into a signed 64-bit number.
+MOST_DIMENSIONS = 32
+MOST_BYTES = (1 << 63) - 1
+
+# NumPy has no bfloat16: its 16 bits are given as they are.
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("?"),
+    "U8": np.dtype("u1"),
+    "I8": np.dtype("i1"),
+    "U16": np.dtype("<u2"),
+    "I16": np.dtype("<i2"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "U32": np.dtype("<u4"),
+    "I32": np.dtype("<i4"),
+    "F32": np.dtype("<f4"),
+    "U64": np.dtype("<u8"),
+    "I64": np.dtype("<i8"),
+    "F64": np.dtype("<f8"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """Where a tensor lies: `file` relative to the folder, bytes `start` to `stop` of that file."""
+
+    file: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+class Checkpoint:
+    """All tensors of one model. Arrays stay valid after `close`, which only gives back what no array looks at any more."""
+
+    __slots__ = ("_closed", "_maps", "_tensors", "folder")
+
+    def __init__(self, folder: Path, tensors: Mapping[str, Tensor], maps: Mapping[str, mmap.mmap]) -> None:
+        self.folder = folder
+        self._tensors = dict(tensors)
+        self._maps = dict(maps)
+        self._closed = False
+
+    @classmethod
+    def open(cls, folder: Path) -> Checkpoint:
+        """Map the folder's safetensors files and check all of their structure; no number is read yet."""
+        maps: dict[str, mmap.mmap] = {}
+        tensors: dict[str, Tensor] = {}
+        try:
+            for file, names in _files(folder).items():
+                path = folder / file
+                maps[file] = _map(path)
+                tensors |= _indexed(parse(maps[file], file, str(path)), names, str(path))
+        except WeightsError:
+            for mapped in maps.values():
+                mapped.close()
+            raise
+        return cls(folder, tensors, maps)
+
+    def names(self) -> tuple[str, ...]:
+        """Every tensor's name, sorted."""
+        return tuple(sorted(self._tensors))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The sizes of the tensor's dimensions."""
+        return self._tensor(name).shape
+
+    def dtype(self, name: str) -> str:
+        """The format's word for the tensor's numbers: F32, BF16, …."""
+        return self._tensor(name).dtype
+
+    def raw(self, name: str) -> npt.NDArray[Any]:
+        """The tensor's numbers as they are in the file, read-only and not copied; BF16 as its 16 bits (uint16)."""
+        tensor = self._tensor(name)
+        if self._closed:
+            raise ValueError("the checkpoint is closed")
+        view: npt.NDArray[Any] = np.ndarray(tensor.shape, DTYPES[tensor.dtype], buffer=self._maps[tensor.file], offset=tensor.start)
+        view.flags.writeable = False
+        return view
+
+    def float32(self, name: str) -> npt.NDArray[np.float32]:
+        """The tensor as float32, read-only: a view of F32, a converted copy of F16, BF16 and F64."""
+        dtype, raw = self.dtype(name), self.raw(name)
+        if dtype == "F32":
+            return cast(npt.NDArray[np.float32], raw)
+        if dtype == "BF16":
+            wide = raw.astype(np.uint32)
+            wide <<= 16  # bfloat16 is the upper half of a float32
+            converted = wide.view(np.float32)
+        elif dtype in ("F16", "F64"):
+            # What is over float32's range becomes infinite, silently: weights that large are caught by the golden example.
+            with np.errstate(over="ignore", invalid="ignore"):
+                converted = raw.astype(np.float32)
+        else:
+            raise WeightsError(f"{self.folder / self._tensor(name).file}: {name!r} is {dtype}, and numbers with a fraction were expected there")
+        converted.flags.writeable = False
+        return converted
+
+    def close(self) -> None:
+        """Let go of the files. A file that an array still looks at stays mapped until that array is gone."""
+        self._closed = True
+        # Not mmap.close(): NumPy does not hold the buffer, so it would unmap the file under living arrays, and reading one would end the process.
+        # An array holds the mapping itself, which goes with the last of them.
+        self._maps.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _tensor(self, name: str) -> Tensor:
+        if name in self._tensors:
+            return self._tensors[name]
+        alike = difflib.get_close_matches(name, self._tensors, n=3, cutoff=0.6)
+        hint = f"; similar names: {', '.join(repr(one) for one in alike)}" if alike else ""
+        raise WeightsError(f"{self.folder}: the checkpoint has no tensor {name!r}{hint}")
+
+
+def parse(data: mmap.mmap | bytes, file: str, said: str) -> dict[str, Tensor]:
+    """Name → tensor of one whole file. `file` goes into the tensors; `said` names the file in errors."""
+    size = len(data)
+    if size < 8:
+        raise WeightsError(f"{said}: {size} bytes are too few for a safetensors file; it was cut short")
+    length = int.from_bytes(data[:8], "little")
+    if length > MOST_HEADER_BYTES:
+        raise WeightsError(f"{said}: its header would be {length} bytes, and {MOST_HEADER_BYTES} is the most; this is not a safetensors file")
+    if length > size - 8:
+        raise WeightsError(f"{said}: its header of {length} bytes runs past the end of the file ({size} bytes); it was cut short")
+    if data[8:9] != b"{":
+        raise WeightsError(f"{said}: its header does not begin with an opening brace; this is not a safetensors file")
+    header = _json_object(data[8 : 8 + length], said)
+    _check_metadata(header.pop("__metadata__", {}), said)
+    tensors = {name: _tensor(name, value, file, 8 + length, said) for name, value in header.items()}
+    _check_layout(tensors, 8 + length, size, said)
+    return tensors
+
+
+def _tensor(name: str, value: object, file: str, data_start: int, said: str) -> Tensor:
+    """One entry of the header, every part of it checked except against the other entries."""
+    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
+        raise WeightsError(f"{said}: {name!r} has to have exactly dtype, shape and data_offsets")
+    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise WeightsError(f"{said}: {name!r} has the unknown dtype {str(dtype)[:40]!r}; known are {', '.join(DTYPES)}")
+    if not _whole_numbers(shape) or len(shape) > MOST_DIMENSIONS:
+        raise WeightsError(f"{said}: {name!r} has a shape that is not a list of at most {MOST_DIMENSIONS} whole numbers")
+    if not _whole_numbers(offsets) or len(offsets) != 2:
+        raise WeightsError(f"{said}: {name!r} has data_offsets that are not two whole numbers")
+    itemsize = DTYPES[dtype].itemsize
+    # A zero makes the product nothing, and NumPy still minds the other sizes.
+    if math.prod(size for size in shape if size) * itemsize > MOST_BYTES:
+        raise WeightsError(f"{said}: {name!r} has a shape too large for any machine")
+    start, stop = offsets
+    if stop - start != math.prod(shape) * itemsize:
+        raise WeightsError(f"{said}: {name!r} takes {stop - start} bytes, and {dtype} of shape {list(shape)} takes {math.prod(shape) * itemsize}")
+    return Tensor(file=file, dtype=dtype, shape=tuple(shape), start=data_start + start, stop=data_start + stop)
+
+
+def _check_layout(tensors: Mapping[str, Tensor], data_start: int, size: int, said: str) -> None:
+    """The tensors lie one after another and fill the file, so no byte is read twice and none is smuggled along unread."""
+    end = data_start
+    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
+        if tensor.start != end:
+            fault = "overlaps the tensor before it" if tensor.start < end else "leaves a hole before it"
+            raise WeightsError(f"{said}: {name!r} {fault} (it begins at byte {tensor.start}, and {end} was expected)")
+        end = tensor.stop
+        if end > size:
+            raise WeightsError(f"{said}: {name!r} runs past the end of the file (to byte {end} of {size}); it was cut short")
+    if end != size:
+        raise WeightsError(f"{said}: {size - end} bytes after the last tensor belong to no tensor")
+
+
+def _check_metadata(metadata: object, said: str) -> None:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise WeightsError(f"{said}: its __metadata__ is not an object of strings")
+
+
+def _indexed(tensors: dict[str, Tensor], names: list[str] | None, said: str) -> dict[str, Tensor]:
+    """Of one file's tensors those that the index names; all of them when there is no index."""
+    if names is None:
+        return tensors
+    for name in names:
+        if name not in tensors:
+            raise WeightsError(f"{said}: {name!r} is not in this file, and the index says that it is")
+    return {name: tensors[name] for name in names}
+
+
+def _files(folder: Path) -> dict[str, list[str] | None]:
+    """File → the tensors that it is there for; None for the only file of a folder, whose tensors are all meant."""
+    if (folder / SINGLE).is_file():
+        return {SINGLE: None}
+    if not (folder / INDEX).is_file():
+        pickled = any(folder.glob("*.bin"))
+        hint = "; *.bin files are never read, since loading them can run code" if pickled else ""
+        raise WeightsError(f"{folder}: there is neither {SINGLE} nor {INDEX} here{hint}")
+    files: dict[str, list[str]] = {}
+    for name, file in sorted(_weight_map(folder / INDEX).items()):
+        files.setdefault(file, []).append(name)
+    return {**files}
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    """Tensor → shard's file name, as the index says."""
+    try:
+        if path.stat().st_size > MOST_HEADER_BYTES:
+            raise WeightsError(f"{path}: more than {MOST_HEADER_BYTES} bytes are too many for an index")
+        weight_map = _json_object(path.read_bytes(), str(path)).get("weight_map")
+    except OSError as error:
+        raise WeightsError(f"{path}: it cannot be read ({error.strerror or error})") from error
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise WeightsError(f"{path}: its weight_map is not an object with a file name for each tensor")
+    for name, file in weight_map.items():
+        if not isinstance(file, str) or not _stays_inside(file):
+            raise WeightsError(f"{path}: the file {str(file)[:200]!r} of {name!r} is not a file in this folder")
+    return weight_map
+
+
+def _stays_inside(file: str) -> bool:
+    # By its words and not by following links: the hub's own cache is a folder of links to files that lie elsewhere.
+    path = PurePosixPath(file)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in file and ":" not in file and file.isprintable()
+
+
+def _map(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:  # mmap refuses nothing at all in words of its own
+                raise WeightsError(f"{path}: the file is empty; it was cut short")
+            # Copy-on-write and never written: OpenVINO shares memory only with buffers that say they can be written.
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: it cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _json_object(text: bytes, said: str) -> dict[str, Any]:
+    """Strict JSON: UTF-8, no key twice, no NaN, no half characters."""
+    try:
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{said}: its JSON is not valid ({str(error)[:200]})") from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{said}: its JSON is not an object")
+    return value
+
+
+def _no_key_twice(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    result: dict[str, object] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"the key {key[:200]!r} is there twice")
+        key.encode()  # a lone surrogate is no text, and could not even be printed
+        result[key] = value
+    return result
+
+
+def _no_constant(word: str) -> object:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _whole_numbers(value: object) -> bool:
+    # type and not isinstance: True is an int to Python and is none in the format.
+    return isinstance(value, list) and all(type(number) is int and 0 <= number <= MOST_BYTES for number in value)

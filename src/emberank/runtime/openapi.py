@@ -1,0 +1,223 @@
+"""Settings in, the OpenAPI 3.1 document of the runtime out. The limits it states are the ones in force.
+
+Schemas follow dialects/nim.py; tests send what the document allows and forbids and hold the server to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emberank import __version__
+from emberank.dialects.nim import EMBEDDING_FIELDS, RANKING_FIELDS
+from emberank.settings import RuntimeSettings
+
+Schema = dict[str, Any]
+
+_NOT_BLANK: Schema = {"type": "string", "minLength": 1, "pattern": r"\S"}
+_MODEL: Schema = {"type": ["string", "null"], "description": "A served name or alias; `.`, `_` and `-` are alike. Absent or null: the route's own model."}
+
+
+def document(settings: RuntimeSettings) -> Schema:
+    """The whole document."""
+    paths = {
+        "/v1/ranking": {"post": _ranking("rank", "Order passages by their relevance to a query")},
+        "/v1/retrieval/{org}/{model}/reranking": {
+            "post": _ranking("rankHosted", "The same by the path NVIDIA's hosted API has") | {"parameters": [_path("org"), _path("model")]}
+        },
+        "/v1/embeddings": {"post": _post("embed", "Embeddings", "Turn texts into vectors", "EmbeddingsRequest", "EmbeddingsResponse")},
+        "/v1/models": {"get": _get("listModels", "Models", "Served models", "Models")},
+        "/v1/models/{name}": {"get": _get("getModel", "Models", "One served model", "Model") | {"parameters": [_path("name")]}},
+        "/v1/health/live": {"get": _get("live", "Health", "The process runs", "Health")},
+        "/v1/health/ready": {"get": _get("ready", "Health", "The golden examples came out right and requests are taken; 503 otherwise", "Health")},
+        "/v1/metadata": {"get": _get("metadata", "About", "Models, engine, device, precision", "Object")},
+        "/v1/manifest": {"get": _get("manifest", "About", "Files of the models with their sha256", "Object")},
+        "/v1/license": {"get": _get("license", "About", "Licences of the server and the models", "Object")},
+        "/v1/version": {"get": _get("version", "About", "Release and API version", "Object")},
+        "/v1/metrics": {
+            "get": {
+                "operationId": "metrics",
+                "tags": ["About"],
+                "summary": "Prometheus metrics",
+                "responses": {"200": {"description": "Text", "content": {"text/plain": {}}}},
+            }
+        },
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Emberank runtime",
+            "version": __version__,
+            "description": "Rerankers and embedders behind NVIDIA's retrieval NIM API.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {"schemas": _schemas(settings)},
+    }
+
+
+def _path(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _ref(name: str) -> Schema:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+def _errors(*statuses: int) -> Schema:
+    words = {
+        400: "The body is wrong; the message says what would be right",
+        404: "No such model; the message lists what is served",
+        405: "Wrong method",
+        408: "The body came too slowly",
+    }
+    words |= {
+        413: "The body is too large",
+        422: "Over-long input, where so configured",
+        429: "Queue full; see Retry-After",
+        500: "Our mistake",
+        503: "Not ready",
+        504: "Deadline passed",
+    }
+    return {str(status): {"description": words[status], "content": _ref("Error")} for status in statuses}
+
+
+def _post(operation: str, tag: str, summary: str, request: str, response: str) -> Schema:
+    timeout = {
+        "name": "X-Request-Timeout",
+        "in": "header",
+        "schema": {"type": "number", "exclusiveMinimum": 0},
+        "description": "The caller's own deadline in seconds.",
+    }
+    return {
+        "operationId": operation,
+        "tags": [tag],
+        "summary": summary,
+        "parameters": [timeout],
+        "requestBody": {"required": True, "content": _ref(request)},
+        "responses": {"200": {"description": "OK", "content": _ref(response)}} | _errors(400, 404, 405, 408, 413, 422, 429, 500, 503, 504),
+    }
+
+
+def _ranking(operation: str, summary: str) -> Schema:
+    return _post(operation, "Ranking", summary, "RankingRequest", "RankingResponse")
+
+
+def _get(operation: str, tag: str, summary: str, response: str) -> Schema:
+    return {
+        "operationId": operation,
+        "tags": [tag],
+        "summary": summary,
+        "responses": {"200": {"description": "OK", "content": _ref(response)}} | _errors(404, 405, 503),
+    }
+
+
+def _object(properties: Schema, required: list[str], **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, "required": required} | more
+
+
+def _schemas(settings: RuntimeSettings) -> Schema:
+    usage = _object({"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}}, ["prompt_tokens", "total_tokens"])
+    ranked = _object(
+        {
+            "index": {"type": "integer", "description": "Place in the request's passages."},
+            "logit": {"type": "number", "description": "Raw, unbounded; higher is more relevant."},
+        },
+        ["index", "logit"],
+    )
+    model = _object(
+        {"id": {"type": "string"}, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": {"type": "string"}, "root": {"type": "string"}},
+        ["id", "object"],
+    )
+    return {
+        "RankingRequest": _ranking_request(settings),
+        "RankingResponse": _object(
+            {"rankings": {"type": "array", "items": ranked, "description": "Best first; equal logits by index."}, "usage": usage}, ["rankings", "usage"]
+        ),
+        "EmbeddingsRequest": _embeddings_request(settings),
+        "EmbeddingsResponse": _object(
+            {"object": {"const": "list"}, "data": {"type": "array", "items": _embedding()}, "model": {"type": "string"}, "usage": usage},
+            ["object", "data", "model", "usage"],
+        ),
+        "Models": _object({"object": {"const": "list"}, "data": {"type": "array", "items": model}}, ["object", "data"]),
+        "Model": model,
+        "Health": _object(
+            {
+                "object": {"const": "health.response"},
+                "message": {"type": "string"},
+                "status": {"type": "string"},
+                "live": {"type": "boolean"},
+                "ready": {"type": "boolean"},
+            },
+            ["object", "message"],
+        ),
+        "Object": {"type": "object"},
+        "Error": _object(
+            {
+                "object": {"const": "error"},
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "code": {"type": "integer"},
+                "detail": {"type": "string"},
+                "error": {"type": ["string", "object"]},
+                "request_id": {"type": "string"},
+            },
+            ["object", "message", "type", "code", "detail", "error", "request_id"],
+        ),
+    }
+
+
+def _ranking_request(settings: RuntimeSettings) -> Schema:
+    text = _object({"text": _NOT_BLANK}, ["text"])
+    passage = _object({"text": _NOT_BLANK}, ["text"], description="A text. Images need a vision model: a text model answers 400.")
+    top = {"type": ["integer", "null"], "minimum": 0, "description": "Only so many of the best; 0 and null mean all."}
+    properties = {
+        "model": _MODEL,
+        "query": text,
+        "passages": {"type": "array", "items": passage, "minItems": 1, "maxItems": settings.max_passages},
+        "truncate": {
+            "enum": ["NONE", "END", None],
+            "default": settings.default_truncate,
+            "description": "Over-long pairs: refuse the request, or cut from the right, starting with the passage.",
+        },
+        "top_n": top,
+        "top_k": top,
+    }
+    assert tuple(properties) == RANKING_FIELDS
+    strict = {"additionalProperties": False} if settings.ranking_unknown_fields == "reject" else {}
+    example = {
+        "query": {"text": "which way should i go?"},
+        "passages": [{"text": "two roads diverged in a yellow wood"}, {"text": "the weather is fine"}],
+        "truncate": "END",
+    }
+    return _object(properties, ["query", "passages"], examples=[example], **strict)
+
+
+def _embeddings_request(settings: RuntimeSettings) -> Schema:
+    kinds = {"enum": ["text", "image", "text_image", None]}
+    properties = {
+        "model": _MODEL | {"description": _MODEL["description"] + " `<name>-query` and `<name>-passage` say the input type."},
+        "input": {"anyOf": [_NOT_BLANK, {"type": "array", "items": _NOT_BLANK, "minItems": 1, "maxItems": settings.max_inputs}]},
+        "input_type": {"enum": ["query", "passage", "document", None]},
+        "modality": {"anyOf": [kinds, {"type": "array", "items": kinds}], "description": "One for all inputs or one for each; inferred when absent."},
+        "embedding_type": {"enum": ["float", "int8", "uint8", "binary", "ubinary", None], "default": "float"},
+        "encoding_format": {
+            "enum": ["float", "base64", None],
+            "default": "float",
+            "description": "base64: little-endian float32, or one byte per entry of a compressed type.",
+        },
+        "dimensions": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "description": "A length the model supports; 0 and null mean its full length. Not together with embedding_type.",
+        },
+        "truncate": {"enum": ["NONE", "START", "END", None], "default": settings.default_truncate},
+        "user": {"type": ["string", "null"]},
+    }
+    assert tuple(properties) == EMBEDDING_FIELDS
+    strict = {"additionalProperties": False} if settings.embeddings_unknown_fields == "reject" else {}
+    return _object(properties, ["input"], examples=[{"input": ["hello world"], "input_type": "query"}], **strict)
+
+
+def _embedding() -> Schema:
+    vector = {"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "string", "description": "base64"}]}
+    return _object({"object": {"const": "embedding"}, "index": {"type": "integer"}, "embedding": vector}, ["object", "index", "embedding"])

@@ -1,0 +1,103 @@
+"""presets.toml in, model specifications out; and the words a person may use to say which models to serve."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from emberank.contract.errors import SettingError
+from emberank.contract.inference import Task
+from emberank.settings import RuntimeSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """An example whose outcome is known: `passages` must come out in this order for `query`, `scores` within `tolerance` when given.
+
+    A score is what the model itself says of the pair: a reranker's logit, an embedder's cosine.
+    """
+
+    query: str
+    passages: tuple[str, ...]
+    scores: tuple[float, ...] = ()
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """What to serve, where its files come from, and what must be true of it."""
+
+    name: str
+    source: str
+    aliases: tuple[str, ...] = ()
+    task: Task | None = None  # None: as the checkpoint says
+    head: Literal["auto", "late_interaction"] = "auto"
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    license: str = ""
+    license_url: str = ""
+    golden: Golden | None = None
+
+
+def presets() -> tuple[ModelSpec, ...]:
+    """The models that ship as one line of data each."""
+    table = tomllib.loads(files("emberank.runtime").joinpath("presets.toml").read_text("utf-8"))
+    return tuple(_spec(row) for row in table["model"])
+
+
+def _spec(row: dict[str, Any]) -> ModelSpec:
+    golden: dict[str, Any] | Golden | None = row.pop("golden", None)
+    aliases = tuple(row.pop("aliases", ()))
+    if isinstance(golden, dict):
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in golden.items()}
+        golden = Golden(**values)
+    return ModelSpec(aliases=aliases, golden=golden, **row)
+
+
+def specs(settings: RuntimeSettings) -> tuple[ModelSpec, ...]:
+    """The models that the settings ask for. Raises SettingError for an unknown word or a name used twice."""
+    words = (f"file:{settings.model_path}",) if settings.model_path else settings.models
+    found = [spec for word in words for spec in _specs_of(word)]
+    if settings.served_model_name:
+        found = [_renamed(found, settings.served_model_name)]
+    names = [spec.name for spec in found]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise SettingError(f"EMBERANK_MODELS names {sorted(twice)[0]!r} twice")
+    return tuple(found)
+
+
+def _specs_of(word: str) -> tuple[ModelSpec, ...]:
+    if word == "default":
+        return presets()
+    for preset in presets():
+        if word in (preset.name, *preset.aliases):
+            return (preset,)
+    name, equals, source = word.partition("=")
+    # A version pin (`pypi:name==1.0`) also holds an equals sign: a name holds no colon.
+    if not equals or ":" in name:
+        name, source = "", word
+    if ":" not in source and not Path(source).is_dir():
+        raise SettingError(
+            f"EMBERANK_MODELS: {word!r} is neither a preset ({', '.join(preset.name for preset in presets())}) nor a source (hf:org/name, file:/folder, pypi:package==version#folder)"
+        )
+    return (ModelSpec(name=name or _default_name(source), source=source),)
+
+
+def _default_name(source: str) -> str:
+    """The name a source is served under when none is given: the hub id, or the folder's own name."""
+    scheme, colon, rest = source.partition(":")
+    location = (rest if colon else scheme).partition("#")[0].partition("@")[0]
+    if scheme == "hf":
+        return location
+    return Path(location).resolve().name if scheme == "file" or not colon else location.partition("==")[0]
+
+
+def _renamed(found: list[ModelSpec], names: str) -> ModelSpec:
+    name, *aliases = [part.strip() for part in names.split(",") if part.strip()]
+    if len(found) != 1:
+        raise SettingError(f"EMBERANK_SERVED_MODEL_NAME needs exactly one model, and {len(found)} are asked for; write EMBERANK_MODELS=name=source instead")
+    return replace(found[0], name=name, aliases=(*aliases, *found[0].aliases))

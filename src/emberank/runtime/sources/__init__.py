@@ -1,0 +1,1 @@
+"""A family: where weights come from. `base` says what a source and a fetcher are, `registry` names the fetchers, one file each."""

@@ -1,0 +1,163 @@
+"""Text in, token ids out: truncation, special tokens and pairs, from a checkpoint's tokenizer.json. Knows no model and no task.
+
+Calls block (they are long for long texts) and release the GIL: the pipeline runs them on its own threads.
+Special tokens are put around ids here rather than by the tokenizer, so that truncation is exact, a query is tokenised once for all
+its passages, and a ten-megabyte text costs no more than its first few hundred words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from emberank.contract.errors import InputTooLong, WeightsError
+from emberank.contract.inference import Truncate
+from emberank.runtime.job import Sequence
+
+_CHARS_PER_TOKEN = 16  # a first guess that is nearly always enough; a wrong one costs another round, never a wrong result
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One text, or one pair, ready for the network. `length` is its length before truncation, clipped at about twice the limit."""
+
+    sequence: Sequence
+    length: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Special tokens around one text or two: before, between, after, and the token type of each part."""
+
+    before: list[int]
+    between: list[int]
+    after: list[int]
+    types: tuple[int, int, int, int, int]  # before, first, between, second, after
+
+    @property
+    def size(self) -> int:
+        return len(self.before) + len(self.between) + len(self.after)
+
+
+class TextTokenizer:
+    """A tokenizer.json, with `limit` the longest sequence in tokens, special tokens included."""
+
+    def __init__(self, tokenizer: Tokenizer, limit: int, over_length_status: int = 400) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.limit = limit
+        self._tokenizer = tokenizer
+        self._over_length_status = over_length_status
+        self._single = _frame(tokenizer.encode("a"))
+        self._pair = _frame(tokenizer.encode("a", "b"))
+
+    @classmethod
+    def load(cls, folder: Path, limit: int, over_length_status: int = 400) -> TextTokenizer:
+        """Read `folder`/tokenizer.json; raises WeightsError when it is missing or broken."""
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise WeightsError(f"{path} is missing: a checkpoint needs the fast tokenizer's file")
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as cause:  # the library raises bare Exception
+            raise WeightsError(f"{path} cannot be read: {cause}") from cause
+        return cls(tokenizer, limit, over_length_status)
+
+    def singles(self, texts: list[str], truncate: Truncate) -> list[Encoded]:
+        """Encode each text by itself. Raises InputTooLong when truncate is NONE and one is too long."""
+        room = self.limit - self._single.size
+        return [self._one(ids, room, truncate) for ids in self._ids(texts, room, truncate)]
+
+    def pairs(self, first: str, seconds: list[str], truncate: Truncate) -> list[Encoded]:
+        """Encode (first, second) pairs; over-long pairs are cut from the right, starting with the second, as NIM's END says."""
+        room = self.limit - self._pair.size
+        head = self._ids([first], room, "END")[0]
+        return [self._two(head, ids, room, truncate) for ids in self._ids(seconds, room, "END")]
+
+    def _one(self, ids: list[int], room: int, truncate: Truncate) -> Encoded:
+        frame = self._single
+        length = len(ids) + frame.size
+        if len(ids) > room:
+            self._refuse(length, truncate)
+            ids = ids[-room:] if truncate == "START" else ids[:room]
+        return Encoded(_sequence(frame, [ids]), length, length > self.limit)
+
+    def _two(self, first: list[int], second: list[int], room: int, truncate: Truncate) -> Encoded:
+        length = len(first) + len(second) + self._pair.size
+        if len(first) + len(second) > room:
+            self._refuse(length, truncate)
+            first = first[:room]
+            second = second[: room - len(first)]
+        return Encoded(_sequence(self._pair, [first, second]), length, length > self.limit)
+
+    def _refuse(self, length: int, truncate: Truncate) -> None:
+        if truncate == "NONE":
+            raise InputTooLong(length, self.limit, status=self._over_length_status)
+
+    def _ids(self, texts: list[str], room: int, truncate: Truncate) -> list[list[int]]:
+        """Ids without special tokens; of a very long text only as many as decide the outcome (at least 2 · room)."""
+        # A first round over pieces of bounded size, all texts together in the library's own threads.
+        size = _CHARS_PER_TOKEN * max(2 * room, 64)
+        pieces = [_piece(text, size, truncate) for text in texts]
+        encodings = self._encode(pieces)
+        return [
+            ids if len(piece) == len(text) or len(ids) >= 2 * room else self._grown(text, size, room, truncate)
+            for text, piece, ids in zip(texts, pieces, encodings)
+        ]
+
+    def _grown(self, text: str, size: int, room: int, truncate: Truncate) -> list[int]:
+        while True:
+            size *= 8
+            piece = _piece(text, size, truncate)
+            ids = self._encode([piece])[0]
+            if len(piece) == len(text) or len(ids) >= 2 * room:
+                return ids
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _piece(text: str, size: int, truncate: Truncate) -> str:
+    """The part of `text` that truncation keeps, cut at white space so that no word is split; the whole text if it is short."""
+    if len(text) <= size:
+        return text
+    if truncate == "START":
+        cut = next((i for i in range(len(text) - size, len(text) - size // 2) if text[i].isspace()), len(text) - size)
+        return text[cut:]
+    cut = next((i for i in range(size, size // 2, -1) if text[i].isspace()), size)
+    return text[:cut]
+
+
+def _frame(encoding: Encoding) -> _Frame:
+    """Read the special tokens off an encoded probe instead of the tokenizer's configuration, which has many dialects."""
+    places: list[int | None] = list(encoding.sequence_ids)
+    texts = [i for i, place in enumerate(places) if place is not None]
+    first = [i for i, place in enumerate(places) if place == 0]
+    second = [i for i, place in enumerate(places) if place == 1]
+    ids, types = encoding.ids, encoding.type_ids
+    begin, end = texts[0], texts[-1] + 1
+    middle = range(first[-1] + 1, second[0]) if second else range(0)
+
+    def kind(indices: Iterable[int], default: int) -> int:
+        return next((types[i] for i in indices), default)
+
+    return _Frame(
+        before=ids[:begin],
+        between=[ids[i] for i in middle],
+        after=ids[end:],
+        types=(kind(range(begin), 0), kind(first, 0), kind(middle, 0), kind(second, 0), kind(range(end, len(ids)), 0)),
+    )
+
+
+def _sequence(frame: _Frame, texts: list[list[int]]) -> Sequence:
+    parts = [frame.before, texts[0], frame.between, texts[1] if len(texts) > 1 else [], frame.after]
+    ids: NDArray[np.int32] = np.array([token for part in parts for token in part], np.int32)
+    if not any(frame.types):
+        return Sequence(ids)
+    return Sequence(ids, np.repeat(np.array(frame.types, np.int32), [len(part) for part in parts]))

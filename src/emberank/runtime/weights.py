@@ -1,0 +1,246 @@
+"""A source in, a local folder out: found in the cache or fetched once, and its files hashed. Does not know how a source is fetched or a checkpoint is read."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TextIO
+
+from emberank.contract.errors import WeightsError
+from emberank.runtime.sources import registry
+from emberank.runtime.sources.base import Fetcher, Progress, Source, require_config
+
+log = logging.getLogger(__name__)
+
+# As long as a fetch itself may take: whoever waits for another process waits for one download, not for ever.
+WAIT_S = 3600.0
+POLL_S = 0.2
+REDRAW_S = 0.1
+BAR_CELLS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFile:
+    """One file: its name relative to the folder with `/` in between, its bytes, its sha256 in hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Every file of a folder in the order of names. `content_hash` is the sha256 of what `sha256sum` prints for them in that order."""
+
+    files: tuple[ManifestFile, ...]
+    content_hash: str
+
+
+def locate(source: Source, cache_dir: Path, *, progress: Progress, fetcher: Fetcher | None = None, wait_s: float = WAIT_S) -> Path:
+    """The folder with the source's files: where it lies, or cached, or fetched now. Hashes are checked when fetching; later, `verify` does it."""
+    one = fetcher or registry.fetcher(source.scheme)
+    if (folder := source.in_place) is not None:
+        one.fetch(source, folder, progress)
+        return folder
+    folder = cached(source, cache_dir)
+    # Before any lock: a cache that is baked into an image cannot be written to, and need not be.
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _only_one(_beside(folder, ".lock"), wait_s):
+            if not folder.is_dir():
+                _fetch(one, source, folder, progress)
+    except OSError as error:
+        raise WeightsError(f"{source}: the cache {str(cache_dir)!r} cannot be used ({error.strerror or error}): set EMBERANK_CACHE_DIR to another") from error
+    return folder
+
+
+def cached(source: Source, cache_dir: Path) -> Path:
+    """Where the source's files are kept, fetched or not."""
+    name = str(source).partition(":")[2]
+    # Readable for people; the hash keeps two sources apart that look alike once the odd characters are gone.
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "--", name)[:100]
+    return cache_dir / source.scheme / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def default_cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """$XDG_CACHE_HOME/emberank, or ~/.cache/emberank."""
+    base = environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):  # the XDG specification says to ignore a relative one
+        return Path(base) / "emberank"
+    try:
+        return Path.home() / ".cache" / "emberank"
+    except RuntimeError as error:
+        raise WeightsError("there is no home folder to keep weights in: set EMBERANK_CACHE_DIR") from error
+
+
+def manifest(folder: Path) -> Manifest:
+    """What is in `folder`, hashed, a few files at a time. Hidden files and folders (.git, .partial) are not part of a model."""
+    try:
+        paths = sorted((path.relative_to(folder).as_posix(), path) for path in _visible(folder))
+        with ThreadPoolExecutor(max_workers=4) as pool:  # hashing lets go of the interpreter lock
+            files = tuple(pool.map(lambda pair: _hashed(*pair), paths))
+    except OSError as error:
+        raise WeightsError(f"{str(error.filename or folder)!r} cannot be read: {error.strerror or error}") from error
+    lines = "".join(f"{file.sha256}  {file.name}\n" for file in files)
+    return Manifest(files=files, content_hash=hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def verify(manifest: Manifest, expected: Mapping[str, str]) -> None:
+    """Refuse a manifest whose files are not the `expected` ones (file name → sha256 in hex); further files may be there."""
+    if said := difference(manifest, expected):
+        raise WeightsError(f"{said}: delete the folder and run `emberank pull` again")
+
+
+def difference(manifest: Manifest, expected: Mapping[str, str]) -> str:
+    """The first file that is missing or another than expected, in words; empty when there is none."""
+    found = {file.name: file.sha256 for file in manifest.files}
+    for name, wanted in sorted(expected.items()):
+        if name not in found:
+            return f"{name}: the file is missing, expected one with sha256 {wanted}"
+        if found[name] != wanted.lower():
+            return f"{name}: sha256 is {found[name]}, expected {wanted}"
+    return ""
+
+
+class TerminalProgress:
+    """Draws how far a file is: a bar on a terminal, and one line for each finished file anywhere else."""
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._bar = self._stream.isatty()
+        self._clock = clock
+        self._file = ""
+        self._began_s = self._drawn_s = 0.0
+        self._began_at = 0  # bytes that were there before the first call: a resumed file must not look fast
+
+    def __call__(self, file: str, done: int, total: int | None, /) -> None:
+        """Draw, at most ten times a second."""
+        now, finished = self._clock(), done == total
+        if file != self._file:
+            self._file, self._began_s, self._drawn_s, self._began_at = file, now, float("-inf"), 0 if finished else done
+        if finished:
+            # A file of the same name may follow (two folders have a config.json).
+            self._file = ""
+        if not self._bar and finished:
+            print(f"{_printable(file)}  {done / 1e6:.1f} MB", file=self._stream, flush=True)
+        elif self._bar and (finished or now - self._drawn_s >= REDRAW_S):
+            self._drawn_s = now
+            took_s = now - self._began_s
+            line = bar_line(_printable(file), done, total, (done - self._began_at) / took_s if took_s > 0 else None)
+            print(f"\r{line}\x1b[K", end="\n" if finished else "", file=self._stream, flush=True)
+
+
+def bar_line(file: str, done: int, total: int | None, bytes_per_s: float | None) -> str:
+    """`model.safetensors [#####    ]  50%  45.4/90.9 MB  12.0 MB/s`; with no total there is no bar, and no speed with None."""
+    speed = "" if bytes_per_s is None else f"  {bytes_per_s / 1e6:.1f} MB/s"
+    if total is None:
+        return f"{file:<28} {done / 1e6:.1f} MB{speed}"
+    share = min(done / total, 1.0) if total else 1.0
+    filled = int(share * BAR_CELLS)
+    return f"{file:<28} [{'#' * filled}{' ' * (BAR_CELLS - filled)}] {share:4.0%}  {done / 1e6:.1f}/{total / 1e6:.1f} MB{speed}"
+
+
+def _fetch(fetcher: Fetcher, source: Source, folder: Path, progress: Progress) -> None:
+    """Fetch beside the folder, check, and only then give it its name: whoever sees the folder sees all of it."""
+    target = _beside(folder, ".part")  # the same name each time, so that what an interrupted fetch left is found
+    target.mkdir(exist_ok=True)
+    log.info("fetching %s", source, extra={"action": "weights.fetch"})
+    fetcher.fetch(source, target, progress)
+    try:
+        require_config(target, str(source))
+        if source.sha256 and (said := difference(manifest(target), source.sha256)):
+            raise WeightsError(f"{source}: {said}: what was fetched is not what was asked for, and was deleted")
+    except WeightsError:
+        # What came is whole and wrong: keeping it would only be wrong again.
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    os.replace(target, folder)
+    log.info("fetched %s", source, extra={"action": "weights.fetched"})
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    # Not with_suffix: the names hold versions, and 0.1.0 would lose its end.
+    return folder.with_name(folder.name + ending)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in files if not name.startswith("."))
+
+
+def _raise(error: OSError) -> None:
+    # os.walk passes over a folder that it cannot read unless it is told not to.
+    raise error
+
+
+def _hashed(name: str, path: Path) -> ManifestFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return ManifestFile(name=name, size=file.tell(), sha256=digest.hexdigest())
+
+
+def _printable(name: str) -> str:
+    shown = "".join(character if character.isprintable() else "?" for character in name)
+    return shown if len(shown) <= 28 else shown[:27] + "…"
+
+
+@contextmanager
+def _only_one(path: Path, wait_s: float) -> Iterator[None]:
+    """Hold the lock file. The system lets go of it when a process dies, so a lock is never left over; the empty file stays."""
+    with path.open("ab") as file:
+        deadline_s = time.monotonic() + wait_s
+        waiting = False
+        while not _try_lock(file):
+            if not waiting:
+                log.info("another process is fetching the same; waiting for it", extra={"action": "weights.wait"})
+            waiting = True
+            if time.monotonic() >= deadline_s:
+                raise WeightsError(f"another process has held {str(path)!r} for more than {wait_s:.0f} s: see what it does, and try again")
+            time.sleep(POLL_S)
+        try:
+            yield
+        finally:
+            _unlock(file)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        try:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(file: IO[bytes]) -> None:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        # flock, not lockf: it also keeps two threads of one process apart, since each opens the file itself.
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
