@@ -17,6 +17,8 @@ from emberank.telemetry import set_up_logging
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 could not start (one line on standard error says why)."""
+    # Before anything imports NumPy: its own threads would fight the engine's for the same cores, and each costs memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.command(arguments)
@@ -66,8 +68,6 @@ def _runtime(arguments: argparse.Namespace) -> int:
     if arguments.show_config or os.environ.get("SHOW_CONFIG", "").strip().lower() in ("1", "true", "yes", "on"):
         print(settings.render(values))
         return 0
-    # Before NumPy is imported: its own threads would fight the engine's for the same cores, and each costs memory.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     set_up_logging(values.log_level, values.log_format)
     from emberank.runtime.process import RuntimeProcess
 

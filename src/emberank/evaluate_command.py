@@ -48,4 +48,3 @@ def _own_runtime() -> Iterator[str]:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-

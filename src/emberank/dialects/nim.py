@@ -141,11 +141,12 @@ def parse_embeddings(body: bytes, rules: Rules) -> Parsed[EmbedCall]:
     if dimensions is not None and embedding_type != "float":
         raise BadRequest("dimensions cannot be used in combination with embedding_type; send one of the two")
     truncates: tuple[Truncate, ...] = ("NONE", "START", "END")
+    inputs = tuple(_content(text, modality, f"input[{i}]") for i, (text, modality) in enumerate(zip(texts, modalities)))
     call = EmbedCall(
         model=optional_text(fields, "model"),
-        inputs=tuple(_content(text, modality, f"input[{i}]") for i, (text, modality) in enumerate(zip(texts, modalities))),
+        inputs=inputs,
         truncate=choice(fields, "truncate", truncates, rules.default_truncate),
-        input_type=_input_type(fields),
+        input_type=_input_type(fields, inputs),
         dimensions=dimensions,
         embedding_type=embedding_type,
         encoding_format=choice(fields, "encoding_format", ENCODING_FORMATS, "float"),
@@ -200,12 +201,21 @@ def _content(text: str, modality: Modality | None, at: str) -> Content:
     return Content(rest or None, image) if modality != "image" else Content(None, image)
 
 
-def _input_type(fields: dict[str, Any]) -> InputType | None:
+_IMAGE_AS_QUERY = (
+    'input_type="query" is not supported with images; the VLM model processes images as passages only. Use input_type="passage" or omit input_type.'
+)
+
+
+def _input_type(fields: dict[str, Any], inputs: tuple[Content, ...]) -> InputType | None:
     # "document" is what Voyage and Cohere clients call a passage.
     if fields.get("input_type") is None:
         return None
     allowed = ("query", "passage", "document")
-    return "query" if choice(fields, "input_type", allowed, "passage") == "query" else "passage"
+    if choice(fields, "input_type", allowed, "passage") != "query":
+        return "passage"
+    if any(content.image is not None for content in inputs):
+        raise BadRequest(_IMAGE_AS_QUERY)
+    return "query"
 
 
 def render_ranking(result: RankResult) -> bytes:

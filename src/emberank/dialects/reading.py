@@ -37,7 +37,9 @@ def kind(value: object) -> str:
 
 def shown(value: object) -> str:
     """A caller's value for an error message: quoted, and cut, so that an error cannot carry megabytes back."""
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode("utf-8", "replace")
+    if isinstance(value, (list, dict)):
+        return kind(value)  # not its content: orjson reads deeper nesting than it writes
+    text = value if isinstance(value, str) else orjson.dumps(value).decode("utf-8")
     return f"'{text[:80]}…'" if len(text) > 80 else f"'{text}'"
 
 

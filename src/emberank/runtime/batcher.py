@@ -39,8 +39,8 @@ class Limits:
 class Observer(Protocol):
     """Told what happens, on the engine's thread; must be quick and must not raise."""
 
-    def batch_ran(self, *, tokens: int, rows: int, sequences: int, engine_s: float) -> None:
-        """One run of the engine: real tokens, rows it cost with padding, sequences, seconds."""
+    def batch_ran(self, *, tokens: int, rows: int, attention_rows: int, sequences: int, engine_s: float) -> None:
+        """One run of the engine: real tokens, rows of its linear and of its attention layers with padding, sequences, seconds."""
 
     def job_started(self, *, waited_s: float) -> None:
         """A job's first sequence is about to run."""
@@ -195,7 +195,8 @@ class Batcher:
                 finished.append((job, None))
         _answer(finished)
         self._tokens_per_s += 0.2 * (len(packed.ids) / max(elapsed, 1e-6) - self._tokens_per_s)
-        self._observer.batch_ran(tokens=len(packed.ids), rows=self._engine.padded_tokens(packed.lengths), sequences=len(batch), engine_s=elapsed)
+        rows, attention = self._engine.padded_tokens(packed.lengths), self._engine.attention_rows(packed.lengths)
+        self._observer.batch_ran(tokens=len(packed.ids), rows=rows, attention_rows=attention, sequences=len(batch), engine_s=elapsed)
 
 
 def _answer(outcomes: list[tuple[Job, EmberankError | None]]) -> None:

@@ -128,6 +128,12 @@ class Checkpoint:
         converted.flags.writeable = False
         return converted
 
+    def drop_pages(self) -> None:
+        """Let the kernel take back the pages read so far; whoever reads them again gets them from the file. For after an engine has made its own copies."""
+        for mapped in self._maps.values():
+            if hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Let go of the files. A file that an array still looks at stays mapped until that array is gone."""
         self._closed = True

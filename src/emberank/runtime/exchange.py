@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -25,6 +26,9 @@ from emberank.settings import RuntimeSettings
 log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# Unique like a UUID and a tenth of its cost: 96 random bits a process, then a count.
+_PROCESS_ID = secrets.token_hex(12)
+_COUNT = itertools.count(1)
 _GONE = 499  # nginx's number for "the client went away"; it is logged, nobody receives it
 
 
@@ -55,7 +59,7 @@ class Exchanges:
 
         async def respond(request: Request) -> Response:
             began = time.monotonic()
-            request_id = _request_id(request)
+            request_id = request_id_of(request)
             exchange = Exchange(request, b"", began + self._settings.request_timeout_s)
             try:
                 response = await self._answer(exchange, handler)
@@ -133,9 +137,10 @@ class Exchanges:
             log.info("%s", route, extra={"action": "request", "status": status, "ms": seconds * 1e3, "model": model, "request_id": request_id})
 
 
-def _request_id(request: Request) -> str:
+def request_id_of(request: Request) -> str:
+    """The caller's X-Request-Id where it is one, else a new one."""
     given = request.headers.get("x-request-id", "")
-    return given if _ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _ID.fullmatch(given) else f"{_PROCESS_ID}{next(_COUNT):08x}"
 
 
 def _caller_timeout_s(request: Request) -> float:

@@ -31,9 +31,9 @@ class Metrics:
         self._batch_sequences = Histogram(
             "emberank_batch_sequences", "Sequences in one run of the engine.", registry=r, buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
         )
-        self._rows = Counter("emberank_engine_rows", "Token rows the engine computed, padding included.", registry=r)
+        self._rows = Counter("emberank_engine_rows", "Token rows the engine computed, padding included, by kind of layer.", ("part",), registry=r)
         self._padding = Counter(
-            "emberank_padding_rows", "Token rows the engine computed for nothing; divided by emberank_engine_rows_total it is the padding waste.", registry=r
+            "emberank_padding_rows", "Token rows computed for nothing; divided by emberank_engine_rows_total: the padding waste.", ("part",), registry=r
         )
         self._prompt_tokens = Counter("emberank_prompt_tokens", "Tokens billed to callers, as `usage` says.", ("model",), registry=r)
         self.queue_jobs = Gauge("emberank_queue_requests", "Requests submitted to the batcher and not yet answered.", registry=r)
@@ -55,13 +55,14 @@ class Metrics:
         self._prompt_tokens.labels(model).inc(prompt_tokens)
         self._tokenize.observe(tokenize_s)
 
-    def batch_ran(self, *, tokens: int, rows: int, sequences: int, engine_s: float) -> None:
+    def batch_ran(self, *, tokens: int, rows: int, attention_rows: int, sequences: int, engine_s: float) -> None:
         """One run of the engine."""
         self._batch_tokens.observe(tokens)
         self._batch_sequences.observe(sequences)
         self._engine.observe(engine_s)
-        self._rows.inc(rows)
-        self._padding.inc(rows - tokens)
+        for part, count in (("linear", rows), ("attention", attention_rows)):
+            self._rows.labels(part).inc(count)
+            self._padding.labels(part).inc(count - tokens)
 
     def job_started(self, *, waited_s: float) -> None:
         """A job's first sequence is about to run."""

@@ -115,6 +115,7 @@ class Loader:
             created=int(time.time()),
             pair_head=_pair_head(spec, recognised, weights) if task == "rank" else None,
         )
+        checkpoint.drop_pages()
         log.info("model loaded", extra={"action": "model_loaded", "model": spec.name, "task": task, "content_hash": files.content_hash})
         return model
 

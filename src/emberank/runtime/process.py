@@ -6,15 +6,19 @@ The socket is bound before anything heavy, so that a taken port is said at once,
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import os
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar, cast
 
 import uvicorn
 
@@ -38,6 +42,8 @@ from emberank.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class _Server(uvicorn.Server):
     """uvicorn's server without its signal handling, which would end the process by the signal instead of with status 0."""
@@ -58,9 +64,11 @@ class RuntimeProcess:
         self.server = RuntimeServer(settings, self.pipeline, self.metrics)
         self.models: list[ServedModel] = []
         self._failure: EmberankError | None = None
+        self._loading: asyncio.Task[None] | None = None
 
     def run(self) -> int:
         """Serve until a signal; returns the exit status."""
+        check_tls(self.settings)
         listener = bind(self.settings)
         loop_factory = _loop_factory()
         with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -76,12 +84,12 @@ class RuntimeProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain, server, number)
-        loading = loop.create_task(self._load(server, listener))
+        self._loading = loop.create_task(self._load(server, listener))
         try:
             await server.serve(sockets=[listener])
         finally:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
             self.close()
 
     def _drain(self, server: uvicorn.Server, number: int) -> None:
@@ -89,6 +97,8 @@ class RuntimeProcess:
             server.force_exit = True  # a second signal: do not wait for running requests
             return
         log.info("draining", extra={"action": "drain", "signal": signal.Signals(number).name})
+        if self._loading is not None:
+            self._loading.cancel()  # or it would say ready once more
         self.server.ready = False
         self.server.state = "shutting down"
         server.should_exit = True
@@ -110,9 +120,8 @@ class RuntimeProcess:
     async def load(self) -> None:
         """Load every model off the event loop, check the golden examples, become ready. Raises StartError."""
         loader = Loader(cache_dir(self.settings), self._build_engine, self._build_batcher, TerminalProgress(), self.settings.over_length_status)
-        with ThreadPoolExecutor(1, thread_name_prefix="load") as thread:
-            for spec in self.specs:
-                self.models.append(await asyncio.get_running_loop().run_in_executor(thread, loader.load, spec))
+        for spec in self.specs:
+            self.models.append(await _aside(functools.partial(loader.load, spec)))
         for model in self.models:
             scores = await verify_golden(model, self.pipeline)
             log.info("golden example checked", extra={"action": "golden", "model": model.name, "scores": [round(score, 4) for score in scores]})
@@ -166,6 +175,45 @@ def pull(spec: ModelSpec, settings: RuntimeSettings) -> Path:
     return folder
 
 
+async def _aside(call: Callable[[], T]) -> T:
+    """The result of `call`, run on a thread that nothing waits for: a signal in the middle of a long download ends the process at once."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(cast(T, result))
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except Exception as cause:
+            error = cause
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return await done
+
+
+def check_tls(settings: RuntimeSettings) -> None:
+    """Raises SettingError, with one clear line, for a certificate and a key that cannot be used."""
+    certificate, key = settings.tls_cert_path, settings.tls_key_path
+    if not certificate and not key:
+        return
+    if not certificate or not key:
+        raise SettingError("EMBERANK_TLS_CERT_PATH and EMBERANK_TLS_KEY_PATH go together: only one of them is set")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as cause:  # ssl.SSLError is one
+        raise SettingError(f"TLS: certificate {certificate!r} and key {key!r} cannot be used: {cause.strerror or cause}") from cause
+
+
 def bind(settings: RuntimeSettings) -> socket.socket:
     """A listening socket; raises SettingError with one clear line when the address cannot be had."""
     try:
@@ -190,6 +238,7 @@ def _uvicorn_config(settings: RuntimeSettings, server: RuntimeServer) -> uvicorn
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=int(settings.keep_alive_s),
         timeout_graceful_shutdown=int(settings.shutdown_grace_s),
         limit_concurrency=settings.max_connections,

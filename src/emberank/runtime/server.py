@@ -23,7 +23,7 @@ from emberank.contract.errors import BadRequest, EmberankError, MethodNotAllowed
 from emberank.contract.inference import EmbedResult, RankCall, RankResult
 from emberank.dialects import nim
 from emberank.runtime import about, openapi
-from emberank.runtime.exchange import Exchange, Exchanges
+from emberank.runtime.exchange import Exchange, Exchanges, request_id_of
 from emberank.runtime.metrics import CONTENT_TYPE, Metrics
 from emberank.runtime.model import ServedModel
 from emberank.runtime.openapi_page import page
@@ -109,7 +109,8 @@ class RuntimeServer:
         return nim.render_embeddings(result, call.encoding_format)
 
     def _resolve_ready(self, exchange: Exchange, name: str | None, task: str) -> ServedModel:
-        if not self.ready:
+        # While draining the roster is still there: a request that came before the signal is answered.
+        if not self.ready and not len(self.roster):
             raise NotReady(f"the server is {self.state}", retry_after_s=1)
         model = self.roster.resolve(name, "rank") if task == "rank" else self.roster.resolve_embedder(name)[0]
         exchange.model = model.name
@@ -186,7 +187,8 @@ class RuntimeServer:
             error = MethodNotAllowed(f"{request.method} is not allowed on {path!r}; allowed: {allowed}")
         self._metrics.failed(route="none", kind=error.type)
         headers = dict(cause.headers or {}) if isinstance(cause, HTTPException) else {}
-        return Response(nim.render_error(error, "", openai=False), status, media_type="application/json", headers=headers)
+        headers["X-Request-Id"] = request_id = request_id_of(request)
+        return Response(nim.render_error(error, request_id, openai=False), status, media_type="application/json", headers=headers)
 
 
 class _PlainPaths:

@@ -64,7 +64,10 @@ class Engine(Protocol):
         """Last hidden states (tokens, hidden). The array may be reused: it is valid until the next call."""
 
     def padded_tokens(self, lengths: NDArray[np.int32]) -> int:
-        """Token rows that a batch of these lengths really costs, padding included."""
+        """Rows of the linear layers that a batch of these lengths costs, padding included."""
+
+    def attention_rows(self, lengths: NDArray[np.int32]) -> int:
+        """Rows of the attention layers that a batch of these lengths costs, padding included."""
 
     def close(self) -> None:
         """Give its memory back."""

@@ -40,6 +40,10 @@ class FakeEngine:
         """No padding."""
         return int(lengths.sum())
 
+    def attention_rows(self, lengths: NDArray[np.int32]) -> int:
+        """No padding."""
+        return int(lengths.sum())
+
     def close(self) -> None:
         """Holds nothing."""
 

@@ -22,7 +22,7 @@ from emberank.runtime.networks.ops import Weights
 
 Node = Any  # openvino ships no types
 
-INT8_GROUP = 64  # activations are quantised per token in groups of this many channels
+INT8_GROUP = 64  # int8: one scale for so many input channels, of a weight's row as of a token's activations
 _MASKED = np.float32(-1e9)  # added to the score of a key that is padding; finite, so that a row of padding gives no NaN
 
 
@@ -36,8 +36,8 @@ def grid_tokens(tokens: int) -> int:
 
 
 def grid_length(longest: int) -> int:
-    """Length of the rows attention works on: a multiple of 8, of 16 from 128 on."""
-    return _round_up(longest, 8 if longest <= 128 else 16)
+    """Length of the rows attention works on: a multiple of 8, of 16 from 256 on."""
+    return _round_up(longest, 8 if longest <= 256 else 16)
 
 
 def _const(value: Any, dtype: Any = np.int64) -> Node:
@@ -100,10 +100,14 @@ class OpenVinoOps:
         return op.add(y, op.constant(self._weights.get(f"{name}.bias")[None]))
 
     def _quantised(self, weight: NDArray[np.float32]) -> Node:
-        """Weights as int8 with one scale per output channel; OpenVINO keeps them so and multiplies in integers."""
-        scale = np.maximum(np.abs(weight).max(1, keepdims=True), 1e-12) / 127.0
-        integers = np.round(weight / scale).astype(np.int8)
-        return op.multiply(op.convert(op.constant(integers), np.float32), op.constant(scale.astype(np.float32)))
+        """Weights as int8 with a scale per output channel and group of inputs; OpenVINO keeps them so and multiplies in integers."""
+        out, inputs = weight.shape
+        group = INT8_GROUP if inputs % INT8_GROUP == 0 else inputs
+        grouped = weight.reshape(out, inputs // group, group)
+        scale = np.maximum(np.abs(grouped).max(2, keepdims=True), 1e-12) / np.float32(127)
+        integers = np.round(grouped / scale).astype(np.int8)
+        node = op.multiply(op.convert(op.constant(integers), np.float32), op.constant(scale.astype(np.float32)))
+        return op.reshape(node, _const([out, inputs]), False)
 
     def layer_norm(self, x: Node, name: str, eps: float) -> Node:
         """Normalise the last axis."""
@@ -165,6 +169,10 @@ class OpenVinoEngine:
     def padded_tokens(self, lengths: NDArray[np.int32]) -> int:
         """Rows of the linear layers after rounding up to the grid."""
         return grid_tokens(int(lengths.sum()))
+
+    def attention_rows(self, lengths: NDArray[np.int32]) -> int:
+        """Every sequence as long as the longest, rounded up to the grid."""
+        return len(lengths) * grid_length(int(lengths.max()))
 
     def close(self) -> None:
         """Drop the graph and its weights."""
