@@ -192,7 +192,7 @@ async def _aside(call: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = call()
-        except Exception as cause:
+        except Exception as cause:  # noqa: BLE001  raised again where it is awaited
             error = cause
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, error)

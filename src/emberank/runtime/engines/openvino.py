@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as op
 
 from emberank.contract.errors import SettingError
 from emberank.runtime.engines.base import Batch, EngineFacts, EngineOptions
 from emberank.runtime.engines.cores import cores, has_amx_bf16
+from emberank.runtime.engines.quiet_openvino import openvino as ov
+from emberank.runtime.engines.quiet_openvino import opset13 as op
 from emberank.runtime.networks.bert import Bert
 from emberank.runtime.networks.ops import Weights
 
