@@ -167,16 +167,22 @@ def _schemas(settings: RuntimeSettings) -> Schema:
 
 
 def _ranking_request(settings: RuntimeSettings) -> Schema:
-    text = _object({"text": _NOT_BLANK}, ["text"])
+    text = _object({"text": _NOT_BLANK}, ["text"], description="What is looked for.")
     passage = _object({"text": _NOT_BLANK}, ["text"], description="A text. Images need a vision model: a text model answers 400.")
     top = {"type": ["integer", "null"], "minimum": 0, "description": "Only so many of the best; 0 and null mean all."}
     properties = {
         "model": _MODEL,
         "query": text,
-        "passages": {"type": "array", "items": passage, "minItems": 1, "maxItems": settings.max_passages},
+        "passages": {
+            "type": "array",
+            "items": passage,
+            "minItems": 1,
+            "maxItems": settings.max_passages,
+            "description": "What is ordered. Equal texts are computed once.",
+        },
         "truncate": {
             "enum": ["NONE", "END", None],
-            "default": settings.default_truncate,
+            "default": "END" if settings.default_truncate == "START" else settings.default_truncate,
             "description": "Over-long pairs: refuse the request, or cut from the right, starting with the passage.",
         },
         "top_n": top,

@@ -14,12 +14,12 @@ h1 { font-size: 1.8rem; margin-bottom: .2rem; } h2 { margin-top: 2.4rem; border-
 h2 b { color: var(--accent); font-weight: 700; margin-right: .4rem; } code, pre { font: .875rem/1.5 ui-monospace, monospace; }
 pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; } td, th { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; } .wide { overflow-x: auto; }
+th { font-weight: 600; } h2 code, td code { overflow-wrap: anywhere; } .wide { overflow-x: auto; }
 """
 
 
-def page(document: dict[str, Any]) -> str:
-    """Every operation with its fields, answers and an example to paste."""
+def page(document: dict[str, Any], base: str) -> str:
+    """Every operation with its fields, answers and an example to paste, which names the server's own address `base`."""
     info = document["info"]
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>{escape(info['title'])}</title>",
@@ -28,11 +28,11 @@ def page(document: dict[str, Any]) -> str:
     ]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            parts.append(_operation(document, path, method, operation))
+            parts.append(_operation(document, base + path, path, method, operation))
     return "".join(parts)
 
 
-def _operation(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> str:
+def _operation(document: dict[str, Any], url: str, path: str, method: str, operation: dict[str, Any]) -> str:
     out = f"<h2><b>{method.upper()}</b><code>{escape(path)}</code></h2><p>{escape(operation['summary'])}</p>"
     body = operation.get("requestBody")
     if body:
@@ -40,7 +40,7 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
         out += _fields(schema)
         for example in schema.get("examples", []):
             data = orjson.dumps(example, option=orjson.OPT_INDENT_2).decode("utf-8")
-            out += f"<pre>curl -s http://127.0.0.1:8000{escape(path)} -H 'Content-Type: application/json' -d '{escape(data)}'</pre>"
+            out += f"<pre>curl -s {escape(url)} -H 'Content-Type: application/json' -d '{escape(data)}'</pre>"
     rows = "".join(f"<tr><td><code>{escape(status)}</code><td>{escape(answer['description'])}" for status, answer in operation["responses"].items())
     return out + f"<div class=wide><table><tr><th>Status<th>Meaning{rows}</table></div>"
 
@@ -56,9 +56,15 @@ def _fields(schema: dict[str, Any]) -> str:
     rows = ""
     for name, field in schema["properties"].items():
         rows += (
-            f"<tr><td><code>{escape(name)}</code><td>{escape(_type(field))}<td>{'yes' if name in required else 'no'}<td>{escape(field.get('description', ''))}"
+            f"<tr><td><code>{escape(name)}</code><td>{escape(_type(field))}<td>{'yes' if name in required else 'no'}<td>{_words(field.get('description', ''))}"
         )
     return f"<div class=wide><table><tr><th>Field<th>Type<th>Required<th>What it is{rows}</table></div>"
+
+
+def _words(text: str) -> str:
+    """Text with `code` marked as such."""
+    parts = escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -79,6 +79,7 @@ class RuntimeServer:
             Route("/v1/metrics", self._render_metrics, methods=["GET"]),
             get("/openapi.json", self.openapi),
             Route("/docs", self._page, methods=["GET"]),
+            Route("/", self._page, methods=["GET"]),  # what a person opens first
         ]
         app = Starlette(routes=routes, exception_handlers={HTTPException: self._no_route})
         app.router.redirect_slashes = False  # a redirected POST loses its body in most clients
@@ -121,7 +122,7 @@ class RuntimeServer:
         t = result.timings
         exchange.headers["Server-Timing"] = f"tokenize;dur={t.tokenize_ms:.2f}, queue;dur={t.queue_ms:.2f}, engine;dur={t.engine_ms:.2f}"
         if result.truncated:
-            exchange.headers["Emberank-Truncated"] = ",".join(map(str, result.truncated[:50])) + (",…" if len(result.truncated) > 50 else "")
+            exchange.headers["Emberank-Truncated"] = ",".join(map(str, result.truncated[:50])) + (",..." if len(result.truncated) > 50 else "")
         if ignored:
             exchange.headers["Emberank-Ignored-Fields"] = ", ".join(re.sub(r"[^A-Za-z0-9_.-]", "?", name)[:40] for name in ignored[:10])
         self._metrics.served(model=result.model, prompt_tokens=result.usage.prompt_tokens, tokenize_s=t.tokenize_ms / 1e3)
@@ -173,7 +174,9 @@ class RuntimeServer:
         return Response(self._metrics.render(), media_type=CONTENT_TYPE)
 
     async def _page(self, request: Request) -> Response:
-        return HTMLResponse(page(self._document), headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"})
+        return HTMLResponse(
+            page(self._document, str(request.base_url).rstrip("/")), headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        )
 
     async def _no_route(self, request: Request, cause: Exception) -> Response:
         """Starlette's own 404 and 405 in NIM's body."""

@@ -180,8 +180,7 @@ def test_a_long_list_of_truncated_passages_is_cut() -> None:
     stage = Stage()
     stage.pipeline.truncated = tuple(range(400))
     said = stage.ask("POST", "/v1/ranking", RANKING).headers["emberank-truncated"]
-    assert said.split(",")[-2:] == ["49", "…"] or said.endswith("49,…")
-    assert len(said) < 200
+    assert said == ",".join(map(str, range(50))) + ",..."
 
 
 @pytest.mark.claim("nim:embeddings:unknown-fields-ignored")
