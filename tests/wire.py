@@ -108,10 +108,21 @@ def read(response: http.client.HTTPResponse) -> Reply:
 
 
 def receive(sock: socket.socket, method: str = "POST") -> Reply:
-    """Read one response off a socket."""
-    response = http.client.HTTPResponse(sock, method=method)
-    response.begin()
-    return read(response)
+    """Read one response off a socket, and not a byte of the next one."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        assert byte, f"the connection ended inside a response: {head!r}"
+        head += byte
+    status, *lines = head.decode("latin-1").split("\r\n")[:-2]
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    left = 0 if method == "HEAD" else int(headers["content-length"])
+    body = b""
+    while left > len(body):
+        piece = sock.recv(left - len(body))
+        assert piece, f"the connection ended inside a body: {body!r}"
+        body += piece
+    return Reply(int(status.split()[1]), headers, body)
 
 
 def closed(sock: socket.socket) -> bool:

@@ -181,6 +181,19 @@ def start(tiny: Callable[..., RuntimeSettings]) -> Iterator[Start]:
         yield run
 
 
+@pytest.fixture(scope="module")
+def launch() -> Iterator[Callable[[RuntimeSettings], Running]]:
+    """Start a server that one module's tests share."""
+    with contextlib.ExitStack() as stack:
+
+        def run(settings: RuntimeSettings) -> Running:
+            running = Running(settings)
+            stack.callback(running.stop)
+            return running.ready()
+
+        yield run
+
+
 @pytest.fixture(scope="session")
 def server(tiny: Callable[..., RuntimeSettings]) -> Iterator[Running]:
     """One server with the default rules, the reference engine and both tiny models, for every test that changes nothing in it."""

@@ -1,6 +1,6 @@
 """What runs together: waiting jobs in, the next batch out. Pure: no thread, no clock, no engine.
 
-Fairness between jobs is start-time fair queuing (Goyal, Vin, Cheng 1996): every job carries a tag, the tokens it was given so far
+Fairness between jobs is self-clocked fair queuing (Golestani 1994): every job carries a tag, the tokens it was given so far
 counted from the moment it came; the job with the least tag leads the next batch. A request of five hundred passages therefore
 advances beside the short ones, and neither waits for the other to end.
 Around the leading sequence the batch is filled with sequences of nearly the same length, from any job.
@@ -82,9 +82,10 @@ class Backlog:
         if not self._entries:
             return []
         leader = min(self._entries.values(), key=lambda entry: entry.tag)  # the first of equals is the oldest
-        self._virtual = max(self._virtual, leader.tag)
         first = next(iter(leader.waiting))
         self._remove(first)
+        # After its service, not before: or each new short job would begin where the last one did, and a long job would wait for all of them.
+        self._virtual = max(self._virtual, leader.tag)
         return self._fill(first, budget)
 
     def _fill(self, first: Waiting, budget: int) -> list[Waiting]:

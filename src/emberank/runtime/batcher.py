@@ -24,6 +24,8 @@ from emberank.runtime.job import Job
 
 log = logging.getLogger(__name__)
 
+_FAILURES = 3  # one bad batch may be its own fault; so many in a row are the engine's
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -59,6 +61,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._stopping = False
         self._tokens_per_s = 5000.0  # a guess until the first batch; only for Retry-After
+        self._failures = 0  # batches in a row that the engine failed
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -71,6 +74,11 @@ class Batcher:
     def queued_tokens(self) -> int:
         """Tokens not yet given to the engine."""
         return self._backlog.tokens
+
+    @property
+    def failing(self) -> bool:
+        """Whether the engine failed the last few batches, all of them: the process is alive and of no use."""
+        return self._failures >= _FAILURES
 
     async def submit(self, job: Job) -> None:
         """Run all of a job's sequences; returns when the last one was taken.
@@ -129,9 +137,23 @@ class Batcher:
     # The engine's thread from here on.
 
     def _run(self) -> None:
-        while (batch := self._next()) is not None:
+        while True:
+            try:
+                batch = self._next()
+            except Exception:  # a fault of ours in choosing a batch: whoever waits is told, and the thread lives on
+                log.exception("choosing a batch failed", extra={"action": "batcher_failed"})
+                self._fail_waiting()
+                continue
+            if batch is None:
+                return
             if batch:
                 self._run_batch(batch)
+
+    def _fail_waiting(self) -> None:
+        with self._changed:
+            self._backlog = Backlog()
+            waiting = list(self._jobs)
+        _answer([(job, ServerFault()) for job in waiting])
 
     def _next(self) -> list[Waiting] | None:
         """Wait for work and return the next batch; None when stopping. An empty list means: ask again."""
@@ -160,14 +182,16 @@ class Batcher:
     def _run_batch(self, batch: list[Waiting]) -> None:
         # A job's leading sequence is taken first: it comes first in the batch, because it led it or opened its job to it.
         started = self._clock()
-        for job in {waiting.job: None for waiting in batch}:
-            if not job.started:
-                job.started = started
-                self._observer.job_started(waited_s=started - job.submitted)
         try:
+            for job in {waiting.job: None for waiting in batch}:
+                if not job.started:
+                    job.started = started
+                    self._observer.job_started(waited_s=started - job.submitted)
             self._compute(batch, started)
+            self._failures = 0
         except Exception as cause:
             log.exception("batch failed", extra={"action": "engine_failed", "sequences": len(batch)})
+            self._failures += 1
             fault = ServerFault()
             fault.__cause__ = cause
             failed = {waiting.job: None for waiting in batch}

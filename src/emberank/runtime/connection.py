@@ -1,10 +1,15 @@
-"""uvicorn's HTTP/1.1 connection with the deadline it lacks: a client has a bounded time to send its headers. Knows no route."""
+"""uvicorn's HTTP/1.1 connection with what it lacks. Knows no route.
+
+A deadline: a client has a bounded time to send its headers. Offers to upgrade are passed over, as HTTP allows: uvicorn loses the body of
+such a request, and Java's own HTTP client offers h2c with every first one. What is not HTTP is answered in NIM's error body.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from emberank.contract.errors import BadRequest
@@ -31,7 +36,33 @@ def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
 
         def on_headers_complete(self) -> None:
             self._got_headers()
-            super().on_headers_complete()
+            if not self._offers_upgrade():
+                super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            if not self._offers_upgrade():
+                super().on_message_complete()
+
+        def data_received(self, data: bytes) -> None:
+            self._unset_keepalive_if_required()
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                if self.parser.get_method() != b"CONNECT":  # which uvicorn has refused by now
+                    self._pass_over(data[offer.args[0] :])
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+
+        def _offers_upgrade(self) -> bool:
+            return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+
+        def _pass_over(self, rest: bytes) -> None:
+            """Read the request once more without the offer; `rest` is what came after its headers."""
+            head = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode("ascii"))]
+            head += [b"%s: %s\r\n" % header for header in self.headers if header[0] not in (b"upgrade", b"connection", b"http2-settings")]
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self.data_received(b"".join(head) + b"\r\n" + rest)
 
         def send_400_response(self, msg: str) -> None:
             """What is not HTTP: the same answer as uvicorn's, in a body that NIM's clients can read."""

@@ -35,7 +35,7 @@ class Pipeline:
 
     async def rank(self, model: ServedModel, call: RankCall, deadline: float) -> RankResult:
         """Rank the passages. `deadline` in seconds of time.monotonic. Raises BadRequest, InputTooLong, ServerBusy, ServerFault."""
-        query, *passages = _texts(model, (call.query, *call.passages), ("query", *(f"passages[{i}]" for i in range(len(call.passages)))))
+        query, *passages = _texts(model, (call.query, *call.passages), lambda i: f"passages[{i - 1}]" if i else "query")
         plan, timings = await self._run(model, lambda: model.rank_plan(query, passages, call.truncate), deadline)
         logits = plan.values()
         # Stable, so that equal logits keep the order of the call: NIM clients trust the server's order.
@@ -52,7 +52,7 @@ class Pipeline:
         """Embed the inputs. The same deadline and errors as `rank`."""
         if call.dimensions is not None and call.dimensions != model.dimensions:
             raise BadRequest(f"dimensions {call.dimensions} is not supported by model '{model.name}'; supported: {model.dimensions}")
-        texts = _texts(model, call.inputs, [f"input[{i}]" for i in range(len(call.inputs))])
+        texts = _texts(model, call.inputs, lambda i: f"input[{i}]")
         plan, timings = await self._run(model, lambda: model.embed_plan(texts, call.input_type, call.truncate), deadline)
         return EmbedResult(
             model=model.name,
@@ -83,12 +83,12 @@ class Pipeline:
             self._waiting -= 1
 
 
-def _texts(model: ServedModel, contents: tuple[Content, ...], places: tuple[str, ...] | list[str]) -> list[str]:
+def _texts(model: ServedModel, contents: tuple[Content, ...], place: Callable[[int], str]) -> list[str]:
     """The texts of `contents`; BadRequest for an image, which no model here can read yet."""
     texts = []
-    for content, place in zip(contents, places, strict=True):
+    for i, content in enumerate(contents):
         if content.image is not None or content.text is None:
-            raise BadRequest(f"{place} holds an image, and model '{model.name}' reads text only; send text, or ask a server that serves a vision model")
+            raise BadRequest(f"{place(i)} holds an image, and model '{model.name}' reads text only; send text, or ask a server that serves a vision model")
         texts.append(content.text)
     return texts
 

@@ -141,10 +141,12 @@ class RuntimeServer:
         return nim.render_health(True, "live", word="live")
 
     async def _health_ready(self, request: Request) -> Response:
-        """Ready only after every golden example came out right, and no more once draining."""
-        message = "ready" if self.ready else self.state
-        headers = {} if self.ready else {"Retry-After": "1"}
-        return Response(nim.render_health(self.ready, message, word="ready"), 200 if self.ready else 503, media_type="application/json", headers=headers)
+        """Ready only after every golden example came out right, and no more once draining or when the engine keeps failing."""
+        failing = any(model.backend.batcher.failing for model in self.roster)
+        ready = self.ready and not failing
+        message = "ready" if ready else self.state if not self.ready else "the engine fails"
+        headers = {} if ready else {"Retry-After": "1"}
+        return Response(nim.render_health(ready, message, word="ready"), 200 if ready else 503, media_type="application/json", headers=headers)
 
     async def metadata(self, exchange: Exchange) -> bytes:
         """GET /v1/metadata: what is served, on what, at which precision, and what the golden examples said."""

@@ -19,8 +19,8 @@ def filled() -> Metrics:
     metrics.answered(route="/v1/ranking", model="acme/m", status=429, seconds=0.001)
     metrics.failed(route="/v1/ranking", kind="rate_limit_exceeded")
     metrics.served(model="acme/m", prompt_tokens=11, tokenize_s=0.0004)
-    metrics.batch_ran(tokens=900, rows=1000, sequences=7, engine_s=0.03)
-    metrics.batch_ran(tokens=100, rows=100, sequences=1, engine_s=0.003)
+    metrics.batch_ran(tokens=900, rows=1000, attention_rows=1200, sequences=7, engine_s=0.03)
+    metrics.batch_ran(tokens=100, rows=100, attention_rows=100, sequences=1, engine_s=0.003)
     metrics.job_started(waited_s=0.25)
     return metrics
 
@@ -38,8 +38,10 @@ def filled() -> Metrics:
         ("emberank_engine_seconds_sum", {}, 0.033),
         ("emberank_batch_tokens_sum", {}, 1000),
         ("emberank_batch_sequences_sum", {}, 8),
-        ("emberank_engine_rows_total", {}, 1100),
-        ("emberank_padding_rows_total", {}, 100),
+        ("emberank_engine_rows_total", {"part": "linear"}, 1100),
+        ("emberank_engine_rows_total", {"part": "attention"}, 1300),
+        ("emberank_padding_rows_total", {"part": "linear"}, 100),
+        ("emberank_padding_rows_total", {"part": "attention"}, 300),
         ("emberank_prompt_tokens_total", {"model": "acme/m"}, 11),
     ],
 )
@@ -61,7 +63,7 @@ def test_memory_of_the_process_is_among_the_figures() -> None:
 
 def test_two_processes_figures_are_apart() -> None:
     filled()
-    assert Metrics().registry.get_sample_value("emberank_engine_rows_total") == 0
+    assert Metrics().registry.get_sample_value("emberank_batch_tokens_count") == 0
 
 
 def test_every_figure_is_documented_and_every_documented_figure_exists() -> None:

@@ -25,7 +25,7 @@ def schema(name: str, **settings: Any) -> dict[str, Any]:
 def test_every_route_of_the_server_is_in_the_document_or_known_to_be_left_out() -> None:
     app: Any = RuntimeServer(RuntimeSettings(), None, Metrics()).app()  # type: ignore[arg-type]
     routes = {re.sub(r":path\}", "}", route.path) for route in app._app.routes if isinstance(route, Route)}
-    left_out = {"/openapi.json", "/docs", "/v1/reranking", "/v1/retrieval/{org}/reranking"}  # the document itself, and two clients' spellings
+    left_out = {"/openapi.json", "/docs", "/", "/v1/reranking", "/v1/retrieval/{org}/reranking"}  # the document itself, and two clients' spellings
     assert routes - left_out == set(document(RuntimeSettings())["paths"])
 
 
@@ -70,18 +70,18 @@ def test_the_examples_are_valid(name: str) -> None:
 
 
 def test_the_page_holds_every_operation_and_its_fields() -> None:
-    html = page(document(RuntimeSettings()))
+    html = page(document(RuntimeSettings()), "http://127.0.0.1:8111")
     for path in document(RuntimeSettings())["paths"]:
         assert f"<code>{path}</code>" in html
     for field in (*RANKING_FIELDS, *EMBEDDING_FIELDS):
         assert f"<code>{field}</code>" in html
-    assert "curl -s" in html
+    assert "curl -s http://127.0.0.1:8111/v1/ranking" in html
 
 
 def test_the_page_escapes_what_it_shows() -> None:
     described = document(RuntimeSettings())
     described["info"]["title"] = "<script>alert(1)</script>"
     described["paths"]["/v1/ranking"]["post"]["summary"] = "<b>"
-    html = page(described)
+    html = page(described, "http://<script>")
     assert "<script" not in html
     assert "&lt;b&gt;" in html
