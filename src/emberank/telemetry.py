@@ -38,7 +38,7 @@ class JsonLines(logging.Formatter):
 
 
 class Words(logging.Formatter):
-    """For people: time, level, sentence, then `key=value` pairs; `compact` leaves the date and the sentence's colour words out."""
+    """For people: time, level, sentence, `key=value` pairs. `compact` has the time of day and the action word in the place of date and sentence."""
 
     def __init__(self, compact: bool) -> None:
         super().__init__()
@@ -46,14 +46,19 @@ class Words(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback of an exception below it."""
-        time = _time(record)[11:23] if self._compact else _time(record)
+        action = getattr(record, "action", None)
+        start = (
+            f"{_time(record)[11:23]} {action or record.getMessage()}"
+            if self._compact
+            else f"{_time(record)} {record.levelname.lower():<7} {record.getMessage()}"
+        )
         pairs = "".join(f" {name}={_shown(value)}" for name, value in _extras(record).items())
-        line = f"{time} {record.levelname.lower():<7} {getattr(record, 'action', '-')} {record.getMessage()}{pairs}"
+        line = f"{start}{pairs}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 def _shown(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else f'"{value}"' if isinstance(value, str) and (" " in value or not value) else str(value)
 
 
 def set_up_logging(level: str, form: Literal["pretty", "compact", "json"]) -> None:

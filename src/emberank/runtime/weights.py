@@ -27,6 +27,7 @@ WAIT_S = 3600.0
 POLL_S = 0.2
 REDRAW_S = 0.1
 BAR_CELLS = 24
+LISTED_BYTES = 1_000_000  # smaller files are there and not worth a line each in a log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,8 @@ class TerminalProgress:
             # A file of the same name may follow (two folders have a config.json).
             self._file = ""
         if not self._bar and finished:
-            print(f"{_printable(file)}  {done / 1e6:.1f} MB", file=self._stream, flush=True)
+            if done >= LISTED_BYTES:
+                print(f"{_printable(file)}  {done / 1e6:.1f} MB", file=self._stream, flush=True)
         elif self._bar and (finished or now - self._drawn_s >= REDRAW_S):
             self._drawn_s = now
             took_s = now - self._began_s

@@ -304,12 +304,12 @@ def test_a_resumed_file_does_not_look_fast() -> None:
     assert stream.getvalue().replace("\x1b[K", "").endswith("  10.0 MB/s\n")
 
 
-def test_without_a_terminal_there_is_one_line_for_each_file() -> None:
+def test_without_a_terminal_there_is_one_line_for_each_file_worth_one() -> None:
     stream = io.StringIO()
     progress = TerminalProgress(stream, clock=lambda: 0.0)
-    for file, done, total in [("a", 0, None), ("a", 500, 1_500_000), ("a", 1_500_000, 1_500_000), ("b\x1b[2J" + "c" * 40, 0, 0)]:
+    for file, done, total in [("a", 0, None), ("a", 500, 1_500_000), ("a", 1_500_000, 1_500_000), ("tiny", 700, 700), ("b\x1b[2J" + "c" * 40, 2_000_000, 2_000_000)]:
         progress(file, done, total)
-    assert stream.getvalue() == f"a  1.5 MB\nb?[2J{'c' * 22}…  0.0 MB\n"
+    assert stream.getvalue() == f"a  1.5 MB\nb?[2J{'c' * 22}…  2.0 MB\n"
 
 
 def test_a_size_that_is_not_known_has_no_bar() -> None:
