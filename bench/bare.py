@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,31 +13,37 @@ from emberank import settings
 from emberank.runtime.backlog import Backlog
 from emberank.runtime.engines.base import Batch
 from emberank.runtime.job import Job
-from emberank.runtime.model import ServedModel
-from emberank.runtime.plans import EmbedPlan
 from emberank.runtime.process import RuntimeProcess
 
+Embed = Callable[[list[str]], np.ndarray]
 
-@functools.cache
-def model() -> tuple[ServedModel, int]:
-    """The first embedder of the settings, loaded once, and the token budget of a batch."""
+
+def load(budget: int = 0, **overrides: str) -> Embed:
+    """An embedding function over the first embedder of the settings; `budget` in tokens, 0 for the server's own; overrides are EMBERANK_ variables."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    process = RuntimeProcess(settings.load(os.environ, {}))
+    process = RuntimeProcess(settings.load({**os.environ, **overrides}, {}))
     asyncio.run(process.load())
-    return next(served for served in process.models if served.task == "embed"), process.settings.max_batch_tokens
+    model = next(served for served in process.models if served.task == "embed")
+    budget = budget or process.settings.max_batch_tokens
+
+    def embed(texts: list[str]) -> np.ndarray:
+        plan = model.embed_plan(texts, "passage", "END")
+        backlog = Backlog()
+        backlog.add(Job(sequences=plan.sequences, take=plan.take, deadline=float("inf")))
+        while batch := backlog.next_batch(budget):
+            hidden = model.backend.engine.run(Batch.of([plan.sequences[waiting.index].ids for waiting in batch]))
+            start = 0
+            for waiting in batch:
+                plan.take(waiting.index, hidden[start : start + waiting.length])
+                start += waiting.length
+        return plan.values()
+
+    return embed
+
+
+_loaded = functools.cache(load)
 
 
 def embed(texts: list[str]) -> list[list[float]]:
-    """One vector a text."""
-    served, budget = model()
-    plan = served.embed_plan(texts, "passage", "END")
-    assert isinstance(plan, EmbedPlan)
-    backlog = Backlog()
-    backlog.add(Job(sequences=plan.sequences, take=plan.take, deadline=float("inf")))
-    while batch := backlog.next_batch(budget):
-        hidden = served.backend.engine.run(Batch.of([plan.sequences[waiting.index].ids for waiting in batch]))
-        start = 0
-        for waiting in batch:
-            plan.take(waiting.index, hidden[start : start + waiting.length])
-            start += waiting.length
-    return np.asarray(plan.values()).tolist()  # type: ignore[no-any-return]
+    """One vector a text; the first call loads the model."""
+    return _loaded()(texts).tolist()

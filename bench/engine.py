@@ -8,22 +8,13 @@ All variants are loaded at once and take turns round by round, so that a machine
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
+import bare
 import corpus
 import report
-from emberank import settings
-from emberank.runtime.backlog import Backlog
-from emberank.runtime.engines.base import Batch
-from emberank.runtime.job import Job
-from emberank.runtime.process import RuntimeProcess
 
 
 @dataclass(slots=True)
@@ -31,30 +22,9 @@ class Variant:
     """One precision with one budget, and what was measured of it."""
 
     name: str
-    embed: Callable[[list[str]], np.ndarray]
+    embed: bare.Embed
     texts_per_s: list[float] = field(default_factory=list)
     short_ms: list[float] = field(default_factory=list)
-
-
-def load(precision: str, budget: int) -> Callable[[list[str]], np.ndarray]:
-    """An embedding function over the first embedder of the settings, in this process."""
-    process = RuntimeProcess(settings.load({**os.environ, "EMBERANK_PRECISION": precision}, {}))
-    asyncio.run(process.load())
-    model = next(served for served in process.models if served.task == "embed")
-
-    def embed(texts: list[str]) -> np.ndarray:
-        plan = model.embed_plan(texts, "passage", "END")
-        backlog = Backlog()
-        backlog.add(Job(sequences=plan.sequences, take=plan.take, deadline=float("inf")))
-        while batch := backlog.next_batch(budget):
-            hidden = model.backend.engine.run(Batch.of([plan.sequences[waiting.index].ids for waiting in batch]))
-            start = 0
-            for waiting in batch:
-                plan.take(waiting.index, hidden[start : start + waiting.length])
-                start += waiting.length
-        return plan.values()
-
-    return embed
 
 
 def main() -> None:
@@ -63,12 +33,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, default=256)
     options = parser.parse_args()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     source, texts = corpus.texts(options.texts)
     variants = []
     for precision in options.precisions.split(","):
-        variants.append(Variant(f"{precision}, batches of 1024 tokens", load(precision, 1024)))
-        variants.append(Variant(f"{precision}, one text at a time", load(precision, 1)))
+        variants.append(Variant(f"{precision}, batches of 1024 tokens", bare.load(1024, EMBERANK_PRECISION=precision)))
+        variants.append(Variant(f"{precision}, one text at a time", bare.load(1, EMBERANK_PRECISION=precision)))
     vectors = [variant.embed(texts) for variant in variants]  # also warms up
     for _ in range(options.rounds):
         for variant in variants:

@@ -86,6 +86,8 @@ class Batcher:
         Raises QueueFull at once, DeadlineExceeded at the job's deadline, NotReady when stopping, ServerFault when the engine fails.
         Cancelling the caller takes the job's remaining sequences out of the queue.
         """
+        if not job.sequences:
+            return
         self._admit(job)
         try:
             async with asyncio.timeout(max(0.0, job.deadline - self._clock())):

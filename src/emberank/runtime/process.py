@@ -43,6 +43,7 @@ from emberank.settings import RuntimeSettings
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_LOADING = "load"  # the name of the thread that fetches, hashes and compiles
 
 
 class _Server(uvicorn.Server):
@@ -76,6 +77,10 @@ class RuntimeProcess:
         if self._failure is not None:
             print(f"emberank: {self._failure.message}", file=sys.stderr)
             return 2
+        if any(thread.name == _LOADING for thread in threading.enumerate()):
+            # Ended in the middle of loading: the interpreter would wait for the downloads and hashes that are under way.
+            logging.shutdown()
+            os._exit(0)
         return 0
 
     async def serve(self, listener: socket.socket) -> None:
@@ -197,7 +202,7 @@ async def _aside(call: Callable[[], T]) -> T:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name="load", daemon=True).start()
+    threading.Thread(target=run, name=_LOADING, daemon=True).start()
     return await done
 
 

@@ -56,19 +56,24 @@ def recognise(folder: Path) -> Recognised:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as cause:
-        raise WeightsError(f"{path} is missing") from cause
-    except (OSError, ValueError) as cause:
-        raise WeightsError(f"{path} cannot be read: {cause}") from cause
+    loaded = _loaded(path)
     if not isinstance(loaded, dict):
         raise WeightsError(f"{path} must hold a JSON object")
     return loaded
 
 
+def _loaded(path: Path) -> object:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as cause:
+        raise WeightsError(f"{path} is missing") from cause
+    except (OSError, ValueError) as cause:
+        raise WeightsError(f"{path} cannot be read: {cause}") from cause
+
+
 def _one_label(config: Mapping[str, Any]) -> None:
-    labels = config.get("num_labels") or len(config.get("id2label") or {"0": ""})
+    # transformers leaves both out of a config.json when there are two labels, its default.
+    labels = config.get("num_labels") or len(config.get("id2label") or ()) or 2
     if labels != 1:
         raise UnknownArchitecture(f"a sequence classifier of {labels} labels is not a reranker: one label is needed")
 
@@ -81,8 +86,10 @@ def _modules(folder: Path) -> tuple[Pooling, bool]:
     pooling: Pooling = "mean"
     normalize = False
     # modules.json is a list; the class path changed in sentence-transformers 5, the last word did not.
-    modules = json.loads(path.read_text("utf-8"))
-    for module in modules if isinstance(modules, list) else []:
+    modules = _loaded(path)
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise WeightsError(f"{path} must hold a JSON list of objects")
+    for module in modules:
         last = str(module.get("type", "")).rpartition(".")[2]
         if last == "Pooling":
             pooling = _pooling(_json(folder / str(module.get("path", "1_Pooling")) / "config.json"))
@@ -96,7 +103,8 @@ def _modules(folder: Path) -> tuple[Pooling, bool]:
 def _pooling(config: Mapping[str, Any]) -> Pooling:
     """Both forms of 1_Pooling/config.json: `pooling_mode` (sentence-transformers ≥ 5) and the older booleans."""
     aliases = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max", "mean_sqrt_len_tokens": "mean_sqrt_len", "lasttoken": "last"}
-    old = [word for key, word in aliases.items() if config.get(f"pooling_mode_{key}") is True]
+    modes = [key.removeprefix("pooling_mode_") for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
+    old = [aliases.get(mode, mode) for mode in modes]
     found = [str(config["pooling_mode"])] if "pooling_mode" in config else old or ["mean"]
     if len(found) > 1 or found[0] not in get_args(Pooling):
         raise UnknownArchitecture(f"pooling {'+'.join(found)!r} is not known; known, one at a time: {', '.join(get_args(Pooling))}")

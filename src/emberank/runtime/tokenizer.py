@@ -20,6 +20,7 @@ from emberank.contract.inference import Truncate
 from emberank.runtime.job import Sequence
 
 _CHARS_PER_TOKEN = 16  # a first guess that is nearly always enough; a wrong one costs another round, never a wrong result
+_CUT_WORD = 128  # tokens at the cut that may be wrong: half of a word that WordPiece knows only as a whole (100 letters at most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,13 @@ class TextTokenizer:
             raise InputTooLong(length, self.limit, status=self._over_length_status)
 
     def _ids(self, texts: list[str], room: int, truncate: Truncate) -> list[list[int]]:
-        """Ids without special tokens; of a very long text only as many as decide the outcome (at least 2 · room)."""
+        """Ids without special tokens; of a very long text only as many as decide the outcome (see _enough)."""
         # A first round over pieces of bounded size, all texts together in the library's own threads.
         size = _CHARS_PER_TOKEN * max(2 * room, 64)
         pieces = [_piece(text, size, truncate) for text in texts]
         encodings = self._encode(pieces)
         return [
-            ids if len(piece) == len(text) or len(ids) >= 2 * room else self._grown(text, size, room, truncate)
+            ids if len(piece) == len(text) or len(ids) >= _enough(room) else self._grown(text, size, room, truncate)
             for text, piece, ids in zip(texts, pieces, encodings)
         ]
 
@@ -116,11 +117,16 @@ class TextTokenizer:
             size *= 8
             piece = _piece(text, size, truncate)
             ids = self._encode([piece])[0]
-            if len(piece) == len(text) or len(ids) >= 2 * room:
+            if len(piece) == len(text) or len(ids) >= _enough(room):
                 return ids
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _enough(room: int) -> int:
+    """Ids of a piece that decide what is kept: as many again as there is room for, and whatever a cut word may spoil."""
+    return room + max(room, _CUT_WORD)
 
 
 def _piece(text: str, size: int, truncate: Truncate) -> str:

@@ -307,7 +307,13 @@ def test_a_resumed_file_does_not_look_fast() -> None:
 def test_without_a_terminal_there_is_one_line_for_each_file_worth_one() -> None:
     stream = io.StringIO()
     progress = TerminalProgress(stream, clock=lambda: 0.0)
-    for file, done, total in [("a", 0, None), ("a", 500, 1_500_000), ("a", 1_500_000, 1_500_000), ("tiny", 700, 700), ("b\x1b[2J" + "c" * 40, 2_000_000, 2_000_000)]:
+    for file, done, total in [
+        ("a", 0, None),
+        ("a", 500, 1_500_000),
+        ("a", 1_500_000, 1_500_000),
+        ("tiny", 700, 700),
+        ("b\x1b[2J" + "c" * 40, 2_000_000, 2_000_000),
+    ]:
         progress(file, done, total)
     assert stream.getvalue() == f"a  1.5 MB\nb?[2J{'c' * 22}…  2.0 MB\n"
 
