@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from wire import Client, Reply, closed, nim_error, receive, request
+from wire import Client, Reply, closed, nim_error, read, receive, request
 
 RANK, EMBED = "/v1/ranking", "/v1/embeddings"
 GOOD = {"query": {"text": "the road"}, "passages": [{"text": "snow"}, {"text": "ice"}]}
@@ -51,14 +52,11 @@ def refused(reply: Reply, status: int = 400) -> str:
         b"\x1f\x8b\x08\x00gzip",
         b"[" * 100_000,
         b'{"query":' * 100_000,
-        b'{"input":"a","query":' + b"[" * 900 + b"]" * 900 + b"}",
         b"query=a&passages=b",
         b"{}{}",
     ],
 )
 def test_a_body_that_is_no_json_object_of_ours_is_a_400(server: Client, path: str, body: bytes) -> None:
-    if path == EMBED and b'"input":"a"' in body:
-        pytest.skip("deep nesting in a field that embeddings ignore is no error")
     assert refused(server.post(path, body))
 
 
@@ -140,6 +138,20 @@ def test_a_body_without_a_length_is_a_413_as_soon_as_it_is_over_the_limit(server
         sock.sendall(b"1\r\ny\r\n")
         assert "over" in refused(receive(sock), 413)
         assert closed(sock)
+
+
+@pytest.mark.claim("nim:requests:body-limit")
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_sends_far_too_much_before_it_listens_still_reads_its_413(server: Client, chunked: bool) -> None:
+    # Most clients send all of a body first; a socket closed under them would be a reset, which they take for an outage and try again.
+    pieces = [b"x" * MEGA] * 40
+    with contextlib.closing(server.connect()) as connection:
+        connection.request("POST", RANK, iter(pieces) if chunked else b"".join(pieces), encode_chunked=chunked, headers=_chunked(chunked))
+        assert refused(read(connection.getresponse()), 413)
+
+
+def _chunked(chunked: bool) -> dict[str, str]:
+    return {"Transfer-Encoding": "chunked"} if chunked else {}
 
 
 def test_a_body_of_a_length_that_cannot_be_is_refused(server: Client) -> None:

@@ -2,6 +2,8 @@
 
 A deadline: a client has a bounded time to send its headers. Offers to upgrade are passed over, as HTTP allows: uvicorn loses the body of
 such a request, and Java's own HTTP client offers h2c with every first one. What is not HTTP is answered in NIM's error body.
+A close that can be heard: a refusal in the middle of a body (413) is lost when the socket is closed at once, because the client is still
+writing and gets a reset; so what still comes is read and dropped for a moment.
 """
 
 from __future__ import annotations
@@ -16,6 +18,35 @@ from emberank.contract.errors import BadRequest
 from emberank.dialects import nim
 
 
+_LINGER_S = 2.0
+
+
+class _Lingering:
+    """A transport whose `close` waits for a client that is still sending: it says that nothing more will come, and reads on for a moment."""
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self.receiving = False  # in the middle of a request
+        self.lingering = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self.lingering or bool(self._transport.is_closing())
+
+    def close(self) -> None:
+        if not self.receiving or self.is_closing():
+            self._transport.close()
+            return
+        self.lingering = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+        self._loop.call_later(_LINGER_S, self._transport.close)
+
+
 def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
     """A protocol class whose connections are closed when headers take longer than that (a slow or silent client holds a file descriptor)."""
 
@@ -23,7 +54,7 @@ def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
         _late: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
+            super().connection_made(_Lingering(transport, self.loop))  # type: ignore[arg-type]
             self._expect_headers()
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -31,6 +62,7 @@ def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
             super().connection_lost(exc)
 
         def on_message_begin(self) -> None:
+            self.transport.receiving = True  # type: ignore[attr-defined]
             super().on_message_begin()
             self._expect_headers()
 
@@ -41,10 +73,13 @@ def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
 
         def on_message_complete(self) -> None:
             if not self._offers_upgrade():
+                self.transport.receiving = False  # type: ignore[attr-defined]
                 super().on_message_complete()
 
         def data_received(self, data: bytes) -> None:
             self._unset_keepalive_if_required()
+            if self.transport.is_closing():
+                return  # nobody answers what comes now
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as offer:
@@ -82,7 +117,6 @@ def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
 
         def _close_late(self) -> None:
             self._late = None
-            if not self.transport.is_closing():
-                self.transport.close()
+            self.transport.abort()
 
     return Connection

@@ -90,14 +90,16 @@ def _specs_of(word: str) -> tuple[ModelSpec, ...]:
 def _default_name(source: str) -> str:
     """The name a source is served under when none is given: the hub id, or the folder's own name."""
     scheme, colon, rest = source.partition(":")
-    location = (rest if colon else scheme).partition("#")[0].partition("@")[0]
-    if scheme == "hf":
-        return location
-    return Path(location).resolve().name if scheme == "file" or not colon else location.partition("==")[0]
+    if scheme == "file" or not colon:
+        return Path(rest if colon else source).resolve().name
+    location = rest.partition("#")[0]
+    return location.partition("@")[0] if scheme == "hf" else location.partition("==")[0]
 
 
 def _renamed(found: list[ModelSpec], names: str) -> ModelSpec:
-    name, *aliases = [part.strip() for part in names.split(",") if part.strip()]
+    name, *aliases = [part.strip() for part in names.split(",") if part.strip()] or [""]
+    if not name:
+        raise SettingError(f"EMBERANK_SERVED_MODEL_NAME={names!r} holds no name")
     if len(found) != 1:
         raise SettingError(f"EMBERANK_SERVED_MODEL_NAME needs exactly one model, and {len(found)} are asked for; write EMBERANK_MODELS=name=source instead")
     return replace(found[0], name=name, aliases=(*aliases, *found[0].aliases))

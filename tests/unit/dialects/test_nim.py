@@ -306,7 +306,7 @@ def test_dimensions_and_a_compressed_type_exclude_each_other(kind: str) -> None:
 
 
 def test_dimensions_beside_the_default_type_are_taken() -> None:
-    # langchain and LiteLLM always send "float": refusing it would refuse them.
+    # NVIDIA's own examples say "float" where they mean no compression.
     assert embed(dimensions=384, embedding_type="float").call.dimensions == 384
 
 

@@ -1,0 +1,125 @@
+"""Which models the words of a person mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emberank.contract.errors import SettingError
+from emberank.runtime.presets import ModelSpec, presets, specs
+from emberank.runtime.sources.base import parse_source
+from emberank.settings import RuntimeSettings
+
+EMBEDDER, RERANKER = "sentence-transformers/all-MiniLM-L6-v2", "emberank/all-MiniLM-L6-v2-rerank"
+
+
+def asked(*words: str, **values: str) -> tuple[ModelSpec, ...]:
+    return specs(RuntimeSettings(models=words or ("default",), **values))  # type: ignore[arg-type]
+
+
+def served(*words: str, **values: str) -> list[tuple[str, str]]:
+    return [(spec.name, spec.source) for spec in asked(*words, **values)]
+
+
+def test_by_default_both_default_models_are_served() -> None:
+    assert [(spec.name, spec.task) for spec in asked()] == [(EMBEDDER, "embed"), (RERANKER, "rank")]
+
+
+@pytest.mark.parametrize("word", [RERANKER, "all-MiniLM-L6-v2-rerank"])
+def test_a_preset_is_meant_by_its_name_and_by_its_aliases(word: str) -> None:
+    assert [spec.name for spec in asked(word)] == [RERANKER]
+
+
+def test_the_default_models_are_of_one_set_of_files() -> None:
+    first, second = presets()
+    assert (first.source, first.sha256) == (second.source, second.sha256)
+    assert (second.head, first.head) == ("late_interaction", "auto")
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
+def test_every_preset_says_where_it_is_from_what_it_must_be_and_who_allows_it(preset: ModelSpec) -> None:
+    source = parse_source(preset.source, preset.sha256)
+    assert source.revision, "pinned"
+    assert "model.safetensors" in preset.sha256
+    assert all(len(digest) == 64 for digest in preset.sha256.values())
+    assert preset.license
+    assert preset.license_url.startswith("https://")
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
+def test_every_preset_has_a_golden_example_that_can_tell_right_from_wrong(preset: ModelSpec) -> None:
+    golden = preset.golden
+    assert golden is not None
+    assert len(golden.passages) == len(golden.scores) >= 3
+    gaps = [before - after for before, after in zip(golden.scores, golden.scores[1:], strict=False)]
+    assert min(gaps) > 2 * golden.tolerance > 0
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("hf:org/name", "org/name"),
+        ("hf:org/name@main", "org/name"),
+        ("pypi:a-package==1.0#inside/model", "a-package"),
+        ("file:/models/my-model", "my-model"),
+        ("file:/models/my-model/", "my-model"),
+        ("file:/models/mine@v2", "mine@v2"),
+    ],
+)
+def test_a_source_without_a_name_is_served_under_its_own(word: str, name: str) -> None:
+    assert served(word) == [(name, word)]
+
+
+@pytest.mark.parametrize("source", ["hf:org/name", "pypi:a-package==1.0#inside/model", "file:/models/a=b"])
+def test_a_name_before_an_equals_sign_is_what_it_is_served_under(source: str) -> None:
+    assert served(f"mine={source}") == [("mine", source)]
+    assert served(source)[0][1] == source
+
+
+def test_a_folder_needs_no_scheme(tmp_path: Path) -> None:
+    (tmp_path / "my-model").mkdir()
+    folder = str(tmp_path / "my-model")
+    assert served(folder) == [("my-model", folder)]
+    assert served(f"mine={folder}") == [("mine", folder)]
+
+
+def test_the_current_folder_is_served_under_its_real_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert served(".") == [(tmp_path.name, ".")]
+
+
+def test_a_word_that_means_nothing_is_refused_with_what_would(tmp_path: Path) -> None:
+    with pytest.raises(SettingError) as refused:
+        asked("all-MiniLM")
+    assert "'all-MiniLM' is neither a preset" in refused.value.message
+    assert EMBEDDER in refused.value.message
+    assert "hf:org/name" in refused.value.message
+
+
+def test_a_name_used_twice_is_refused() -> None:
+    with pytest.raises(SettingError, match="names 'mine' twice"):
+        asked("mine=hf:a/b", "mine=hf:c/d")
+    with pytest.raises(SettingError, match="twice"):
+        asked("default", EMBEDDER)
+
+
+def test_a_model_path_stands_in_for_the_models(tmp_path: Path) -> None:
+    assert served(EMBEDDER, model_path=str(tmp_path)) == [(tmp_path.name, f"file:{tmp_path}")]
+
+
+def test_a_served_name_renames_a_single_model_and_adds_aliases() -> None:
+    spec = asked(RERANKER, served_model_name="mine, also-mine ,")[0]
+    assert spec.name == "mine"
+    assert spec.aliases == ("also-mine", "all-MiniLM-L6-v2-rerank")
+    assert spec.source == presets()[1].source
+
+
+def test_a_served_name_for_several_models_is_refused() -> None:
+    with pytest.raises(SettingError, match="needs exactly one model, and 2 are asked for"):
+        asked(served_model_name="mine")
+
+
+def test_a_served_name_of_commas_is_refused() -> None:
+    with pytest.raises(SettingError, match="EMBERANK_SERVED_MODEL_NAME"):
+        asked(EMBEDDER, served_model_name=" , ")
