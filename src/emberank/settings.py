@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from emberank.contract.errors import SettingError
 
@@ -114,7 +114,9 @@ def _same(name: str) -> Callable[[str], dict[str, str]]:
 
 
 def _level(value: str) -> dict[str, str]:
-    return {"log_level": value.lower()}
+    # The two of NIM's levels that are not Python's.
+    level = value.strip().lower()
+    return {"log_level": {"trace": "debug", "default": "info"}.get(level, level)}
 
 
 # NVIDIA's variables → ours. Later rows win over earlier ones: the 2.3 names over the 2.0 names over the 1.x names.
@@ -228,9 +230,11 @@ def _translated(variable: str, translate: Callable[[str], dict[str, str]], value
 
 def _toml(path: Path) -> dict[str, object]:
     try:
-        table = cast("dict[str, object]", tomllib.loads(path.read_text("utf-8")).get("runtime", {}))
+        table = tomllib.loads(path.read_text("utf-8")).get("runtime", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
         raise SettingError(f"EMBERANK_CONFIG: cannot read {str(path)!r}: {cause}") from cause
+    if not isinstance(table, dict):
+        raise SettingError(f"{path}: `runtime` has to be a table: [runtime]")
     known = {row.name for row in rows()}
     unknown = sorted(set(table) - known)
     if unknown:
@@ -252,7 +256,7 @@ def _parse(row: Row, source: str, value: object) -> Any:
     except ValueError as cause:
         raise SettingError(f"{source}={value!r} must be {'a whole number' if row.type is int else 'a number'} ({row.unit})") from cause
     if not (row.least is None or row.least <= number) or not (row.most is None or number <= row.most):
-        raise SettingError(f"{source}={value!r} must be between {row.least:g} and {row.most:g} ({row.unit})")
+        raise SettingError(f"{source}={value!r} must be between {row.least} and {row.most} ({row.unit})")
     return number
 
 

@@ -53,8 +53,13 @@ class Words(logging.Formatter):
             else f"{_time(record)} {record.levelname.lower():<7} {record.getMessage()}"
         )
         pairs = "".join(f" {name}={_shown(value)}" for name, value in _extras(record).items())
-        line = f"{start}{pairs}"
+        line = _one_line(f"{start}{pairs}")
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _one_line(text: str) -> str:
+    """A caller's text (a model's name in an error) may hold line breaks and terminal codes: shown, not obeyed."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _shown(value: object) -> str:

@@ -128,6 +128,15 @@ def test_sigkill_leaves_nothing_behind_and_a_new_start_works(runtime: Any, tiny:
     assert again.ready().post(RANK, SMALL).status == 200
 
 
+@pytest.mark.claim("nim:requests:body-limit")
+def test_a_body_far_over_the_limit_is_a_413_that_its_sender_reads(runtime: Any, tiny: Path) -> None:
+    running = runtime(EMBERANK_MODEL_PATH=str(tiny), EMBERANK_ENGINE="reference", EMBERANK_MAX_BODY_BYTES=str(1 << 20))
+    client = running.ready()
+    reply = client.post(RANK, b"x" * (20 << 20))
+    assert (reply.status, nim_error(reply)) == (413, f"the body is {20 << 20} bytes; at most {1 << 20} are allowed")
+    assert client.post(RANK, SMALL).status == 200
+
+
 # --- what cannot work: exit status 2, one clear line, no traceback
 
 

@@ -30,6 +30,7 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 
 REAL = [name for name in ENGINES if name != "fake"]  # the fake one computes no network
+HELD = [name for name in REAL if name != "reference"]  # held against the reference, which cannot be held against itself
 EDGES = (1, 7, 8, 9, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512)  # around the steps of the grids that shapes are rounded to
 TEXTS = (
     "Retrieval augmented generation combines search over external documents with language model generation.",
@@ -147,7 +148,7 @@ def test_the_same_batch_gives_the_same_numbers_after_others_have_run(tiny: Model
 
 
 @pytest.mark.parametrize("length", EDGES)
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", HELD)
 def test_one_sequence_of_any_length_has_the_true_states(tiny: Model, name: str, length: int) -> None:
     batch = Batch.of([sequence(length)])
     assert error(tiny.engine(name).run(batch), tiny.truth(batch)) <= 1e-4
@@ -157,7 +158,7 @@ MIXED = [(1, 1), (7, 1), (8, 1), (1, 512), (9, 63, 65), (64, 64, 1), (129, 2, 12
 
 
 @pytest.mark.parametrize("lengths", MIXED, ids=str)
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", HELD)
 def test_a_batch_of_mixed_lengths_has_the_true_states(tiny: Model, name: str, lengths: tuple[int, ...]) -> None:
     batch = Batch.of([sequence(length, seed) for seed, length in enumerate(lengths)])
     assert error(tiny.engine(name).run(batch), tiny.truth(batch)) <= 1e-4
@@ -199,7 +200,7 @@ def test_the_order_and_the_types_of_tokens_matter(tiny: Model, name: str) -> Non
     assert error(hidden, tiny.truth(typed)) <= 1e-4
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", HELD)
 def test_real_weights_give_the_true_states(real: Model, name: str) -> None:
     batch = Batch.of(real.encoded(TEXTS))
     assert error(real.engine(name).run(batch), real.truth(batch)) <= 1e-4
@@ -262,13 +263,15 @@ def test_the_grid_is_never_too_small_and_never_much_too_large(grid: Callable[[in
 @pytest.fixture(scope="module")
 def transformers_model() -> Callable[..., list[NDArray[np.float64]]]:
     """(class, folder, sequences, types) → its answers for one sequence at a time, in float64: no padding, no mask."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    import torch
+    import transformers
 
     def answers(kind: str, folder: Path, sequences: list[Ids], types: list[Ids], what: str) -> list[NDArray[np.float64]]:
         model = getattr(transformers, kind).from_pretrained(folder, attn_implementation="eager", dtype=torch.float64).eval()
         with torch.no_grad():
-            outputs = [model(input_ids=torch.tensor(i[None]).long(), token_type_ids=torch.tensor(t[None]).long()) for i, t in zip(sequences, types, strict=True)]
+            outputs = [
+                model(input_ids=torch.tensor(i[None]).long(), token_type_ids=torch.tensor(t[None]).long()) for i, t in zip(sequences, types, strict=True)
+            ]
         return [getattr(output, what)[0].numpy() for output in outputs]
 
     return answers

@@ -17,7 +17,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from emberank.contract.errors import BadRequest
 from emberank.dialects import nim
 
-
 _LINGER_S = 2.0
 
 
@@ -29,6 +28,7 @@ class _Lingering:
         self._loop = loop
         self.receiving = False  # in the middle of a request
         self.lingering = False
+        self.hurried = False  # the server ends
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -37,7 +37,7 @@ class _Lingering:
         return self.lingering or bool(self._transport.is_closing())
 
     def close(self) -> None:
-        if not self.receiving or self.is_closing():
+        if not self.receiving or self.hurried or self.is_closing():
             self._transport.close()
             return
         self.lingering = True
@@ -60,6 +60,10 @@ def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             self._got_headers()
             super().connection_lost(exc)
+
+        def shutdown(self) -> None:
+            self.transport.hurried = True  # type: ignore[attr-defined]
+            super().shutdown()
 
         def on_message_begin(self) -> None:
             self.transport.receiving = True  # type: ignore[attr-defined]

@@ -136,7 +136,7 @@ def test_every_job_gets_its_own_numbers_whatever_ran_together(seed: int) -> None
         Work(*(random.integers(0, 500, random.integers(1, 60)).tolist() for _ in range(random.integers(1, 40))), leads=bool(random.integers(2)))
         for _ in range(30)
     ]
-    shared, spread = 0, {job: 0 for job in jobs}
+    shared, spread = 0, dict.fromkeys(jobs, 0)
 
     async def test() -> None:
         with bench(gated=True, max_batch_tokens=256) as b:
