@@ -77,7 +77,7 @@ def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
 
 def part(name: str) -> str:
     """emberank.runtime.engines.base → runtime."""
-    return (name.split(".") + [""])[1]
+    return name.partition(".")[2].partition(".")[0]
 
 
 def is_inside(name: str, place: str) -> bool:

@@ -1,6 +1,6 @@
 """uvicorn's HTTP/1.1 connection with what it lacks. Knows no route.
 
-A deadline: a client has a bounded time to send its headers. Offers to upgrade are passed over, as HTTP allows: uvicorn loses the body of
+Deadlines: a client has a bounded time to send its headers, and its body. Offers to upgrade are passed over, as HTTP allows: uvicorn loses the body of
 such a request, and Java's own HTTP client offers h2c with every first one. What is not HTTP is answered in NIM's error body.
 A close that can be heard: a refusal in the middle of a body (413) is lost when the socket is closed at once, because the client is still
 writing and gets a reset; so what still comes is read and dropped for a moment.
@@ -47,18 +47,18 @@ class _Lingering:
         self._loop.call_later(_LINGER_S, self._transport.close)
 
 
-def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
-    """A protocol class whose connections are closed when headers take longer than that (a slow or silent client holds a file descriptor)."""
+def connection_class(headers_within_s: float, body_within_s: float) -> type[HttpToolsProtocol]:
+    """A protocol class whose connections are closed when a request's headers, or its body, take longer: a slow client holds a file descriptor."""
 
     class Connection(HttpToolsProtocol):
         _late: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(_Lingering(transport, self.loop))  # type: ignore[arg-type]
-            self._expect_headers()
+            self._expect(headers_within_s)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._got_headers()
+            self._came()
             super().connection_lost(exc)
 
         def shutdown(self) -> None:
@@ -68,15 +68,18 @@ def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
         def on_message_begin(self) -> None:
             self.transport.receiving = True  # type: ignore[attr-defined]
             super().on_message_begin()
-            self._expect_headers()
+            self._expect(headers_within_s)
 
         def on_headers_complete(self) -> None:
-            self._got_headers()
+            self._came()
             if not self._offers_upgrade():
+                # The whole body, whoever reads it: a handler's own time-out is between two pieces, and a 404 has no handler.
+                self._expect(body_within_s)
                 super().on_headers_complete()
 
         def on_message_complete(self) -> None:
             if not self._offers_upgrade():
+                self._came()
                 self.transport.receiving = False  # type: ignore[attr-defined]
                 super().on_message_complete()
 
@@ -110,11 +113,11 @@ def connection_class(headers_within_s: float) -> type[HttpToolsProtocol]:
             self.transport.write(head.encode("ascii") + body)
             self.transport.close()
 
-        def _expect_headers(self) -> None:
+        def _expect(self, within_s: float) -> None:
             if self._late is None:
-                self._late = self.loop.call_later(headers_within_s, self._close_late)
+                self._late = self.loop.call_later(within_s, self._close_late)
 
-        def _got_headers(self) -> None:
+        def _came(self) -> None:
             if self._late is not None:
                 self._late.cancel()
                 self._late = None

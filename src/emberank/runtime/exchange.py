@@ -101,12 +101,12 @@ class Exchanges:
             while (chunk := await self._chunk(stream)) is not None:
                 taken += len(chunk)
                 self._buffered += len(chunk)
+                self._metrics.buffered.set(self._buffered)
                 if taken > limit:
                     raise PayloadTooLarge(f"the body is over {limit} bytes, which is the most allowed")
                 if self._buffered > self._settings.max_buffered_bytes and self._buffered > taken:
                     raise QueueFull("the server is holding as many request bodies as it may", status=self._settings.queue_full_status, retry_after_s=1)
                 chunks += chunk
-            self._metrics.buffered.set(self._buffered)
             yield bytes(chunks)
         finally:
             self._buffered -= taken

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import os
 import signal
 import socket
@@ -237,15 +238,15 @@ def bind(settings: RuntimeSettings) -> socket.socket:
 def _uvicorn_config(settings: RuntimeSettings, server: RuntimeServer) -> uvicorn.Config:
     return uvicorn.Config(
         server.app(),
-        http=connection_class(settings.read_timeout_s),
+        http=connection_class(settings.read_timeout_s, settings.request_timeout_s),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=int(settings.keep_alive_s),
-        timeout_graceful_shutdown=int(settings.shutdown_grace_s),
+        timeout_keep_alive=math.ceil(settings.keep_alive_s),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s),
         limit_concurrency=settings.max_connections,
         ssl_certfile=settings.tls_cert_path or None,
         ssl_keyfile=settings.tls_key_path or None,

@@ -19,6 +19,7 @@ from emberank.contract.errors import InputTooLong, WeightsError
 from emberank.contract.inference import Truncate
 from emberank.runtime.job import Sequence
 
+_MOST_CHARS = 1 << 20  # of one text; a tokenizer needs most of a second for so many without a word's end
 _CHARS_PER_TOKEN = 16  # a first guess that is nearly always enough; a wrong one costs another round, never a wrong result
 _CUT_WORD = 128  # tokens at the cut that may be wrong: half of a word that WordPiece knows only as a whole (100 letters at most)
 
@@ -44,6 +45,14 @@ class _Frame:
     @property
     def size(self) -> int:
         return len(self.before) + len(self.between) + len(self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Ids without special tokens, and how many the whole text has: exact for a short text, else enough to say that it is too long."""
+
+    ids: list[int]
+    length: int
 
 
 class TextTokenizer:
@@ -73,52 +82,55 @@ class TextTokenizer:
     def singles(self, texts: list[str], truncate: Truncate) -> list[Encoded]:
         """Encode each text by itself. Raises InputTooLong when truncate is NONE and one is too long."""
         room = self.limit - self._single.size
-        return [self._one(ids, room, truncate) for ids in self._ids(texts, room, truncate)]
+        return [self._one(read, room, truncate) for read in self._read(texts, room, truncate)]
 
     def pairs(self, first: str, seconds: list[str], truncate: Truncate) -> list[Encoded]:
         """Encode (first, second) pairs; over-long pairs are cut from the right, starting with the second, as NIM's END says."""
         room = self.limit - self._pair.size
-        head = self._ids([first], room, "END")[0]
-        return [self._two(head, ids, room, truncate) for ids in self._ids(seconds, room, "END")]
+        head = self._read([first], room, "END")[0]
+        return [self._two(head, read, room, truncate) for read in self._read(seconds, room, "END")]
 
-    def _one(self, ids: list[int], room: int, truncate: Truncate) -> Encoded:
-        frame = self._single
-        length = len(ids) + frame.size
-        if len(ids) > room:
+    def _one(self, read: _Read, room: int, truncate: Truncate) -> Encoded:
+        ids, length = read.ids, read.length + self._single.size
+        if read.length > room:
             self._refuse(length, truncate)
             ids = ids[-room:] if truncate == "START" else ids[:room]
-        return Encoded(_sequence(frame, [ids]), length, length > self.limit)
+        return Encoded(_sequence(self._single, [ids]), length, read.length > room)
 
-    def _two(self, first: list[int], second: list[int], room: int, truncate: Truncate) -> Encoded:
-        length = len(first) + len(second) + self._pair.size
-        if len(first) + len(second) > room:
-            self._refuse(length, truncate)
-            first = first[:room]
-            second = second[: room - len(first)]
-        return Encoded(_sequence(self._pair, [first, second]), length, length > self.limit)
+    def _two(self, first: _Read, second: _Read, room: int, truncate: Truncate) -> Encoded:
+        length = first.length + second.length
+        ids, others = first.ids, second.ids
+        if length > room:
+            self._refuse(length + self._pair.size, truncate)
+            ids = ids[:room]
+            others = others[: room - len(ids)]
+        return Encoded(_sequence(self._pair, [ids, others]), length + self._pair.size, length > room)
 
     def _refuse(self, length: int, truncate: Truncate) -> None:
         if truncate == "NONE":
             raise InputTooLong(length, self.limit, status=self._over_length_status)
 
-    def _ids(self, texts: list[str], room: int, truncate: Truncate) -> list[list[int]]:
+    def _read(self, texts: list[str], room: int, truncate: Truncate) -> list[_Read]:
         """Ids without special tokens; of a very long text only as many as decide the outcome (see _enough)."""
         # A first round over pieces of bounded size, all texts together in the library's own threads.
         size = _CHARS_PER_TOKEN * max(2 * room, 64)
         pieces = [_piece(text, size, truncate) for text in texts]
         encodings = self._encode(pieces)
         return [
-            ids if len(piece) == len(text) or len(ids) >= _enough(room) else self._grown(text, size, room, truncate)
+            _Read(ids, len(ids)) if len(piece) == len(text) or len(ids) >= _enough(room) else self._grown(text, size, room, truncate)
             for text, piece, ids in zip(texts, pieces, encodings)
         ]
 
-    def _grown(self, text: str, size: int, room: int, truncate: Truncate) -> list[int]:
+    def _grown(self, text: str, size: int, room: int, truncate: Truncate) -> _Read:
         while True:
-            size *= 8
+            size = min(size * 8, _MOST_CHARS)
             piece = _piece(text, size, truncate)
             ids = self._encode([piece])[0]
             if len(piece) == len(text) or len(ids) >= _enough(room):
-                return ids
+                return _Read(ids, len(ids))
+            if size == _MOST_CHARS:
+                # Megabytes that make hardly any tokens (one word, white space): what was not read counts as too long.
+                return _Read(ids, max(len(ids), _enough(room)))
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]

@@ -362,7 +362,7 @@ def test_an_engine_that_fails_fails_the_jobs_of_that_batch_only_and_goes_on() ->
             assert isinstance(outcomes[1].__cause__, ZeroDivisionError)  # type: ignore[union-attr]
             assert "kernel" not in str(outcomes[1])
             assert all(other.is_right() for other in others)
-            assert ids(900, 500) not in sum(b.texts(), []), "the rest of a failed job is not run"
+            assert not any(900 in text for texts in b.texts() for text in texts), "the rest of a failed job is not run"
             after = Work(ids(80, 8))
             await b.batcher.submit(after)
             assert after.is_right()

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -225,17 +225,15 @@ def test_a_caller_who_leaves_takes_the_work_out_of_the_queue(pipeline: Pipeline,
     engine(embedder).gate = gate
     batcher = embedder.backend.batcher
 
-    async def queued(jobs: int) -> None:
-        while batcher.queued_jobs < jobs:  # bounded by run()
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110  the engine's thread sets no event; run() bounds the wait
             await asyncio.sleep(0)
 
     async def test() -> None:
         stays = asyncio.create_task(pipeline.embed(embedder, embed_call("snow"), soon()))
-        await queued(1)
-        while not engine(embedder).batches:
-            await asyncio.sleep(0)
+        await until(lambda: bool(engine(embedder).batches))
         leaves = asyncio.create_task(pipeline.embed(embedder, embed_call("ice", "road"), soon()))
-        await queued(2)
+        await until(lambda: batcher.queued_jobs == 2)
         leaves.cancel()
         await asyncio.gather(leaves, return_exceptions=True)
         assert leaves.cancelled()

@@ -187,6 +187,20 @@ def test_without_truncation_what_fits_exactly_is_taken() -> None:
     assert (len(encoded.sequence.ids), encoded.truncated) == (8, False)
 
 
+@pytest.mark.parametrize("letter", ["x", " ", "☃"])
+def test_of_ten_megabytes_without_a_words_end_only_a_bounded_part_is_read(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    encode = TextTokenizer._encode
+    monkeypatch.setattr(TextTokenizer, "_encode", lambda self, texts: sizes.extend(map(len, texts)) or encode(self, texts))
+    one = TextTokenizer(tokenizer(), 48)
+    truncated = one.singles([letter * 10_000_000], "END")[0]
+    assert truncated.truncated
+    assert len(truncated.sequence.ids) <= 48
+    with pytest.raises(InputTooLong):
+        one.singles([letter * 10_000_000], "NONE")
+    assert max(sizes) <= 1 << 20
+
+
 def test_no_texts_give_no_sequences() -> None:
     assert ours(8).singles([], "END") == []
     assert ours(8).pairs("the", [], "END") == []

