@@ -56,6 +56,17 @@ def test_a_client_whose_body_does_not_come_gets_a_408(hasty: Client) -> None:
     assert hasty.metric("emberank_buffered_body_bytes") == 0
 
 
+@pytest.mark.parametrize("path", [RANK, "/nowhere"])
+def test_a_body_that_takes_longer_than_a_request_may_is_cut_off_even_where_nobody_reads_it(
+    tiny: Callable[..., Any], launch: Callable[..., Any], path: str
+) -> None:
+    server = launch(tiny(request_timeout_s=0.4))
+    with server.raw() as sock:
+        sock.sendall(request(path, GOOD)[:-20])
+        assert sock.recv(1 << 16) == b"" or closed(sock)  # an early 404 may come first
+    assert server.metric("emberank_buffered_body_bytes") == 0
+
+
 def test_a_client_that_never_sends_its_next_request_is_not_hurried(hasty: Client) -> None:
     with hasty.raw() as sock:
         sock.sendall(request(RANK, GOOD))

@@ -190,7 +190,6 @@ class Batcher:
                     job.started = started
                     self._observer.job_started(waited_s=started - job.submitted)
             self._compute(batch, started)
-            self._failures = 0
         except Exception as cause:
             log.exception("batch failed", extra={"action": "engine_failed", "sequences": len(batch)})
             self._failures += 1
@@ -208,6 +207,7 @@ class Batcher:
         types = [np.zeros_like(s.ids) if s.types is None else s.types for s in sequences] if typed else None
         packed = Batch.of([s.ids for s in sequences], types)
         hidden = self._engine.run(packed)
+        self._failures = 0  # before anybody is answered
         elapsed = self._clock() - started
         finished: list[tuple[Job, EmberankError | None]] = []
         start = 0

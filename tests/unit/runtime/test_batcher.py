@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from emberank.contract.errors import DeadlineExceeded, NotReady, QueueFull, ServerFault
+from emberank.runtime.backlog import Backlog, Waiting
 from emberank.runtime.batcher import Batcher, Limits
 from emberank.runtime.engines.base import Batch
 from emberank.runtime.engines.fake import FakeEngine
@@ -367,6 +368,44 @@ def test_an_engine_that_fails_fails_the_jobs_of_that_batch_only_and_goes_on() ->
             await b.batcher.submit(after)
             assert after.is_right()
             assert (b.batcher.queued_jobs, b.batcher.queued_tokens) == (0, 0)
+
+    run(test())
+
+
+def test_an_engine_that_fails_again_and_again_is_said_to_fail_until_it_runs_once_more() -> None:
+    async def test() -> None:
+        with bench() as b:
+            b.engine.before_run = failing_on(777)
+            said = []
+            for _ in range(4):
+                with pytest.raises(ServerFault):
+                    await b.batcher.submit(Work([777]))
+                said.append(b.batcher.failing)
+            assert said == [False, False, True, True]
+            await b.batcher.submit(Work(ids(0, 8)))
+            assert not b.batcher.failing
+
+    run(test())
+
+
+def test_a_fault_in_choosing_a_batch_is_told_to_those_who_wait_and_the_thread_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = Backlog.next_batch
+    broken = iter([True])
+
+    def once(self: Backlog, budget: int) -> list[Waiting]:
+        if next(broken, False):
+            raise ZeroDivisionError("a fault of ours")
+        return choose(self, budget)
+
+    monkeypatch.setattr(Backlog, "next_batch", once)
+
+    async def test() -> None:
+        with bench() as b:
+            with pytest.raises(ServerFault):
+                await b.batcher.submit(Work(ids(0, 8)))
+            after = Work(ids(0, 8))
+            await b.batcher.submit(after)
+            assert after.is_right()
 
     run(test())
 
