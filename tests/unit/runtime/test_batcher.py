@@ -220,6 +220,7 @@ def test_the_timings_and_the_observer_say_what_happened() -> None:
             b.engine.before_run = lambda batch: setattr(b.clock, "now", b.clock.now + 4.0)  # a run takes four
             b.gate.set()
             await asyncio.gather(*tasks)
+            await asyncio.to_thread(b.batcher.stop, WAIT_S)  # the observer is told after the callers are
             assert b.seen.waits == [0.0, 6.0, 6.0]
             assert (first.engine_s, second.engine_s, third.engine_s) == (6.0, 3.0, 1.0)
             assert second.started - second.submitted == 6.0

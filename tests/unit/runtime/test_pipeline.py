@@ -93,6 +93,8 @@ def test_the_best_passage_comes_first_and_keeps_its_index(pipeline: Pipeline, wo
 def test_passages_with_equal_logits_keep_the_order_of_the_call(pipeline: Pipeline, late_ranker: ServedModel) -> None:
     result = run(pipeline.rank(late_ranker, rank_call("which way", "snow", "which way", "snow", "which way", "snow"), soon()))
     assert [ranked.index for ranked in result.ranked] == [1, 3, 0, 2, 4]
+    many = run(pipeline.rank(late_ranker, rank_call("which way", *["snow", "which way"] * 200), soon()))
+    assert [ranked.index for ranked in many.ranked] == [*range(1, 400, 2), *range(0, 400, 2)]
 
 
 def test_only_as_many_as_asked_for_are_given_back(pipeline: Pipeline, late_ranker: ServedModel) -> None:
