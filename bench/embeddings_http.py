@@ -27,7 +27,8 @@ import report
 
 SWEEP = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 Reference = Mapping[str, Sequence[float]]  # text → its vector from a calm server
-ST_DTYPES = ("float32", "bfloat16")  # the default, and the fastest it does without other packages on a CPU with bf16 matrix products
+# The library's default, and the fastest it does without other packages on a CPU with bf16 matrix products (elsewhere bf16 is emulated and slower).
+ST_DTYPES = ("float32", "bfloat16") if {"amx_bf16", "avx512_bf16"} & set(report.machine()["instructions"]) else ("float32",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +171,16 @@ def _agreement(references: Mapping[str, Reference], bench: Bench, log: Log) -> d
     return agreement
 
 
-def _padding(child: peers.Child) -> list[str]:
+def _padding(child: peers.Child) -> dict[str, str]:
+    """Share of the engine's rows that were padding, by kind of layer, over all that the server has done."""
     status, body = peers.call(child.server.port, "GET", "/v1/metrics")
-    lines = body.decode().splitlines() if status == 200 else []
-    return [line for line in lines if ("padding" in line or "padded" in line) and not line.startswith("#")]
+    samples = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#")) if status == 200 else {}
+    shares = {}
+    for part in ("linear", "attention"):
+        rows = float(samples.get(f'emberank_engine_rows_total{{part="{part}"}}', 0))
+        padding = float(samples.get(f'emberank_padding_rows_total{{part="{part}"}}', 0))
+        shares[part] = f"{padding / rows:.1%}" if rows else "not said"
+    return shares
 
 
 def _rows(log: Log) -> list[report.Row]:
@@ -216,7 +223,7 @@ def _show(facts: dict[str, Any], log: Log, sweep: Mapping[int, Sequence[load.Rep
         print("\n\n".join([f"{facts['machine']}\n{facts['corpus']}", *tables, ""]))
         agreement = [f"cosine to {peer}: {figures}" for peer, figures in facts["agreement"].items()]
         print("\n".join([*agreement, f"resident MB, ready and at the end: {facts['rss_mb']}"]))
-        print("\n".join(["padding:", *facts["padding"], f"errors: {facts['errors'] or 'none'}"]))
+        print(f"padding of all rows: {facts['padding']}\nerrors: {facts['errors'] or 'none'}")
     if path:
         report.dump(path, facts, rows)
 

@@ -31,7 +31,7 @@ class RuntimeSettings:
     models: tuple[str, ...] = _row(
         ("default",),
         "sources",
-        "What to serve: catalogue names, `hf:org/name`, `file:/folder`; `name=source` gives a served name. `default` is both default models.",
+        "What to serve: preset names, `hf:org/name`, `file:/folder`; `name=source` gives a served name. `default` is both default models.",
     )
     model_path: str = _row("", "folder", "One checkpoint folder to serve instead of `models`, as NIM's variable of that name does.")
     served_model_name: str = _row("", "name", "The name under which a single model is served; further names after commas are aliases.")
@@ -60,7 +60,7 @@ class RuntimeSettings:
     max_queue_tokens: int = _row(4 << 20, "tokens", "Tokens waiting before new requests are refused: the bound on the queue's memory.", 1024, 1 << 30)
     queue_full_status: Literal[429, 503] = _row(429, "HTTP status", "What a refused request gets, always with Retry-After: 429, or 503 as the 2.x NIM answers.")
     request_timeout_s: float = _row(
-        120.0, "seconds", "A request's deadline, counted from its first byte; a caller's X-Request-Timeout header can only shorten it.", 0.001, 86_400
+        120.0, "seconds", "A request's deadline, and the time its body may take; a caller's X-Request-Timeout header can only shorten it.", 0.001, 86_400
     )
     read_timeout_s: float = _row(30.0, "seconds", "How long a client may take to send its headers, and then between two pieces of its body.", 0.01, 3600)
     keep_alive_s: float = _row(75.0, "seconds", "How long an idle connection is kept.", 1, 3600)
@@ -213,7 +213,7 @@ def load(env: Mapping[str, str], flags: Mapping[str, str | None]) -> RuntimeSett
         if env.get(variable):
             raw.update(_translated(variable, translate, env[variable]))
     for row in rows():
-        if row.env in env:
+        if env.get(row.env):  # empty is absent, as compose files write it
             raw[row.name] = (row.env, env[row.env])
         if flags.get(row.name) is not None:
             raw[row.name] = (row.flag, flags[row.name])

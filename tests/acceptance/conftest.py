@@ -107,6 +107,12 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
+def emberank() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run one command to its end: `emberank("pull")`."""
+    return command
+
+
+@pytest.fixture(scope="session")
 def weights() -> Path:
     """The default models' folder, fetched and verified by `emberank pull`."""
     done = command("pull")

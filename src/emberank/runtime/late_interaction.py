@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from emberank.runtime.heads import Floats, pool, unit
 
 # bert-base-uncased's vocabulary, the one all-MiniLM-L6-v2 has. Special tokens weigh nothing.
-_CLS, _SEP, _VOCABULARY = 101, 102, 30522
+_CLS, _SEP, VOCABULARY = 101, 102, 30522
 _FIRST_WORD = 1996  # "the"; from here on ids run from frequent to rare
 _SINGLE = ((1014, 1024), (1037, _FIRST_WORD))  # lone digits, letters and signs, in the order of code points: a middling weight
 _FLOOR = 0.05  # even "the" counts a little
@@ -29,8 +29,8 @@ _SCALE, _SHIFT = 12.0, -7.0
 
 def token_weights() -> Floats:
     """(vocabulary,) weights in 0 … 1, from each id alone."""
-    ids = np.arange(_VOCABULARY)
-    rarity = np.log(np.maximum(ids - (_FIRST_WORD - 1), 1)) / np.log(_VOCABULARY - _FIRST_WORD)
+    ids = np.arange(VOCABULARY)
+    rarity = np.log(np.maximum(ids - (_FIRST_WORD - 1), 1)) / np.log(VOCABULARY - _FIRST_WORD)
     for first, end in _SINGLE:
         rarity[first:end] = 0.5
     weights = _FLOOR + (1 - _FLOOR) * rarity**2

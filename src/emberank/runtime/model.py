@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emberank.contract.errors import UnknownArchitecture
+from emberank.contract.errors import UnknownArchitecture, WeightsError
 from emberank.contract.inference import InputType, Task, Truncate
 from emberank.runtime.batcher import Batcher
 from emberank.runtime.checkpoint import Checkpoint
 from emberank.runtime.engines.base import Engine
 from emberank.runtime.heads import CrossEncoder
-from emberank.runtime.late_interaction import LateInteraction
+from emberank.runtime.late_interaction import VOCABULARY, LateInteraction
 from emberank.runtime.named_weights import NamedWeights
 from emberank.runtime.plans import EmbedPlan, LatePlan, PairPlan, Plan
 from emberank.runtime.presets import ModelSpec
@@ -134,12 +134,17 @@ def _limit(spec: ModelSpec, recognised: Recognised) -> int:
 
 def _pair_head(spec: ModelSpec, recognised: Recognised, weights: NamedWeights) -> CrossEncoder | LateInteraction:
     if spec.head == "late_interaction":
+        if recognised.network.vocabulary != VOCABULARY:
+            raise UnknownArchitecture(
+                f"{spec.name}: late interaction weighs tokens by bert-base-uncased's vocabulary of {VOCABULARY}, and this checkpoint has another"
+            )
         return LateInteraction()
     if recognised.task != "rank":
         raise UnknownArchitecture(f"{spec.name} holds an embedder: it has no head that ranks")
-    return CrossEncoder(
-        pooler_weight=weights.get("pooler.dense.weight").copy(),
-        pooler_bias=weights.get("pooler.dense.bias").copy(),
-        weight=weights.get("classifier.weight").copy(),
-        bias=weights.get("classifier.bias").copy(),
-    )
+    h = recognised.network.hidden
+    shapes = {"pooler.dense.weight": (h, h), "pooler.dense.bias": (h,), "classifier.weight": (1, h), "classifier.bias": (1,)}
+    head = [weights.get(name).copy() for name in shapes]  # copies: the engine's pages of the file are given back
+    for (name, shape), found in zip(shapes.items(), head, strict=True):
+        if found.shape != shape:
+            raise WeightsError(f"tensor {name!r} has shape {list(found.shape)}, config.json says {list(shape)}")
+    return CrossEncoder(*head)

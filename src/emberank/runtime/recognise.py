@@ -16,6 +16,7 @@ from emberank.contract.errors import UnknownArchitecture, WeightsError
 from emberank.contract.inference import Task
 from emberank.runtime.heads import Pooling
 from emberank.runtime.networks.bert import Bert
+from emberank.runtime.sources.base import inside
 
 NETWORKS: dict[str, type[Bert]] = {"bert": Bert}
 ARCHITECTURES: dict[str, Task] = {"BertModel": "embed", "BertForMaskedLM": "embed", "BertForSequenceClassification": "rank"}
@@ -92,7 +93,7 @@ def _modules(folder: Path) -> tuple[Pooling, bool]:
     for module in modules:
         last = str(module.get("type", "")).rpartition(".")[2]
         if last == "Pooling":
-            pooling = _pooling(_json(folder / str(module.get("path", "1_Pooling")) / "config.json"))
+            pooling = _pooling(_json(inside(folder, str(module.get("path", "1_Pooling"))) / "config.json"))
         elif last == "Normalize":
             normalize = True
         elif last != "Transformer":

@@ -1,0 +1,44 @@
+"""`emberank eval` as a person runs it: on a small collection, with a runtime of its own and the real weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+Command = Callable[..., CompletedProcess[str]]
+
+DOCUMENTS = {
+    "1": "A graphics processing unit accelerates parallel numerical workloads.",
+    "2": "Retrieval augmented generation combines search over external documents with language model generation.",
+    "3": "Embeddings map text into vectors for semantic search.",
+    "4": "Augmented reality glasses: the next generation of retrieval, said the advertisement, is augmented.",
+}
+QUERY = "what is retrieval augmented generation?"
+
+
+def collection(folder: Path) -> Path:
+    """One question; BM25 is misled by a document that repeats its words."""
+    folder.mkdir()
+    (folder / "corpus.jsonl").write_text("".join(json.dumps({"_id": name, "title": "", "text": text}) + "\n" for name, text in DOCUMENTS.items()))
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": QUERY}) + "\n")
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\t2\t2\n")
+    return folder
+
+
+def test_it_starts_a_runtime_reranks_measures_and_leaves_a_run_file(weights: Path, emberank: Command, tmp_path: Path) -> None:
+    run = tmp_path / "out.trec"
+    done = emberank("eval", "--data", str(collection(tmp_path / "data")), "--run-file", str(run), "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert "rerank" in json.dumps(report)
+    best = run.read_text().splitlines()[0].split()
+    assert best[:4] == ["q", "Q0", "2", "1"]
+
+
+def test_a_collection_that_is_not_there_is_one_clear_line(emberank: Command, tmp_path: Path) -> None:
+    done = emberank("eval", "--data", str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("emberank: ")
+    assert len(done.stderr.splitlines()) == 1
