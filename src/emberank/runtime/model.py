@@ -105,15 +105,18 @@ class Loader:
         task = spec.task or recognised.task
         checkpoint = Checkpoint.open(folder)
         weights = NamedWeights(checkpoint)
+        # Everything that can be refused comes before the engine, whose thread would be left over.
+        head = _pair_head(spec, recognised, weights) if task == "rank" else None
+        tokenizer = TextTokenizer.load(folder, _limit(spec, recognised), self._over_length_status)
         model = ServedModel(
             spec=spec,
             task=task,
             recognised=recognised,
             manifest=files,
-            tokenizer=TextTokenizer.load(folder, _limit(spec, recognised), self._over_length_status),
+            tokenizer=tokenizer,
             backend=self._backend(files, recognised, weights),
             created=int(time.time()),
-            pair_head=_pair_head(spec, recognised, weights) if task == "rank" else None,
+            pair_head=head,
         )
         checkpoint.drop_pages()
         log.info("model loaded", extra={"action": "model_loaded", "model": spec.name, "task": task, "content_hash": files.content_hash})
@@ -134,9 +137,9 @@ def _limit(spec: ModelSpec, recognised: Recognised) -> int:
 
 def _pair_head(spec: ModelSpec, recognised: Recognised, weights: NamedWeights) -> CrossEncoder | LateInteraction:
     if spec.head == "late_interaction":
-        if recognised.network.vocabulary != VOCABULARY:
+        if recognised.network.vocabulary > VOCABULARY:  # a token beyond it has no weight
             raise UnknownArchitecture(
-                f"{spec.name}: late interaction weighs tokens by bert-base-uncased's vocabulary of {VOCABULARY}, and this checkpoint has another"
+                f"{spec.name}: late interaction weighs tokens by bert-base-uncased's vocabulary of {VOCABULARY}, and this checkpoint has {recognised.network.vocabulary}"
             )
         return LateInteraction()
     if recognised.task != "rank":

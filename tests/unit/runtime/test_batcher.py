@@ -109,13 +109,14 @@ class Bench:
 def bench(*, gated: bool = False, **limits: Any) -> Iterator[Bench]:
     engine, seen, clock, gate = FakeEngine(), Seen(), Clock(), Gate()
     engine.gate = gate if gated else None
+    before = set(threading.enumerate())  # other tests' servers have engines too
     batcher = Batcher(engine, Limits(**limits), seen, clock=clock, name="engine")
     try:
         yield Bench(batcher, engine, seen, clock, gate)
     finally:
         gate.set()
         batcher.stop(WAIT_S)
-        assert not any(thread.name == "engine" and thread.is_alive() for thread in threading.enumerate())
+        assert not any(thread.name == "engine" and thread not in before for thread in threading.enumerate())
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
