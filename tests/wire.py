@@ -38,7 +38,7 @@ class Reply:
 
 
 def nim_error(reply: Reply) -> str:
-    """Check the error body of contracts/forge-api.md and return its sentence."""
+    """Check that the body is an error as every reader needs it, and return its sentence."""
     body = reply.json
     assert body["object"] == "error"
     assert isinstance(body["message"], str)

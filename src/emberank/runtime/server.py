@@ -1,6 +1,6 @@
 """NVIDIA's retrieval NIM over HTTP: parse → pipeline → render; health, models, metadata, manifest, license, version, metrics.
 
-Routes: seed documents of the reranking and embedding NIM, and the paths real clients use besides (LiteLLM, RAGFlow).
+Routes: the HTTP references of the reranking and embedding NIM, and the paths real clients use besides (LiteLLM, RAGFlow).
 Knows no batching and no network.
 """
 
