@@ -93,8 +93,9 @@ class Backlog:
         batch, tokens, longest = [first], first.length, first.length
         middle = first.length // _STEP
         for key in sorted(self._classes, key=lambda k: (abs(k - middle), k)):
-            if tokens + key * _STEP > budget or not _joins(len(batch), longest, min(key * _STEP + _STEP - 1, longest) or 1):
-                continue  # not even the class's best member would do
+            best = min(max(longest, key * _STEP), key * _STEP + _STEP - 1)  # the class's length nearest to the batch's
+            if tokens + key * _STEP > budget or not _joins(len(batch), longest, best):
+                continue
             # A copy: removing changes the class, and removing a leading sequence adds its job's others.
             for other in list(self._classes.get(key, ())):
                 if tokens + other.length > budget:

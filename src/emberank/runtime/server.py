@@ -25,7 +25,6 @@ from emberank.dialects import nim
 from emberank.runtime import about, openapi
 from emberank.runtime.exchange import Exchange, Exchanges, request_id_of
 from emberank.runtime.metrics import CONTENT_TYPE, Metrics
-from emberank.runtime.model import ServedModel
 from emberank.runtime.openapi_page import page
 from emberank.runtime.pipeline import Pipeline
 from emberank.runtime.roster import Roster
@@ -92,7 +91,8 @@ class RuntimeServer:
         path = exchange.request.path_params
         if "model" in path:
             call = replace(call, model=f"{path['org']}/{path['model']}")
-        model = self._resolve_ready(exchange, call.model, "rank")
+        model = self._loaded().resolve(call.model, "rank")
+        exchange.model = model.name
         result = await self._pipeline.rank(model, call, exchange.deadline)
         self._conclude(exchange, result, parsed.ignored)
         return nim.render_ranking(result)
@@ -101,21 +101,19 @@ class RuntimeServer:
         """POST /v1/embeddings."""
         parsed = nim.parse_embeddings(exchange.body, self._rules)
         call = parsed.call
-        self._resolve_ready(exchange, None if call.model is None else call.model, "embed")
-        model, suffix = self.roster.resolve_embedder(call.model)
+        model, suffix = self._loaded().resolve_embedder(call.model)
+        exchange.model = model.name
         if suffix is not None:
             call = replace(call, input_type=suffix)
         result = await self._pipeline.embed(model, call, exchange.deadline)
         self._conclude(exchange, result, parsed.ignored)
         return nim.render_embeddings(result, call.encoding_format)
 
-    def _resolve_ready(self, exchange: Exchange, name: str | None, task: str) -> ServedModel:
-        # While draining the roster is still there: a request that came before the signal is answered.
-        if not self.ready and not len(self.roster):
+    def _loaded(self) -> Roster:
+        """The models. While draining they are still there: a request that came before the signal is answered."""
+        if not len(self.roster):
             raise NotReady(f"the server is {self.state}", retry_after_s=1)
-        model = self.roster.resolve(name, "rank") if task == "rank" else self.roster.resolve_embedder(name)[0]
-        exchange.model = model.name
-        return model
+        return self.roster
 
     def _conclude(self, exchange: Exchange, result: RankResult | EmbedResult, ignored: tuple[str, ...]) -> None:
         """Say in headers what a NIM body has no place for."""
