@@ -47,83 +47,94 @@ class _Lingering:
         self._loop.call_later(_LINGER_S, self._transport.close)
 
 
-def connection_class(headers_within_s: float, body_within_s: float) -> type[HttpToolsProtocol]:
-    """A protocol class whose connections are closed when a request's headers, or its body, take longer: a slow client holds a file descriptor."""
+class Connection(HttpToolsProtocol):
+    """One connection. Closed when a request's headers, or its body, take longer than its class says: a slow client holds a file descriptor."""
 
-    class Connection(HttpToolsProtocol):
-        _late: asyncio.TimerHandle | None = None
+    headers_within_s: float
+    body_within_s: float
+    _late: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(_Lingering(transport, self.loop))  # type: ignore[arg-type]
-            self._expect(headers_within_s)
+    def connection_made(self, transport: Any) -> None:
+        """Headers are awaited from here on."""
+        super().connection_made(_Lingering(transport, self.loop))  # type: ignore[arg-type]
+        self._expect(self.headers_within_s)
 
-        def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is awaited any more."""
+        self._came()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server ends: what is still being sent is not read."""
+        self.transport.hurried = True  # type: ignore[attr-defined]
+        super().shutdown()
+
+    def on_message_begin(self) -> None:
+        """A request has begun."""
+        self.transport.receiving = True  # type: ignore[attr-defined]
+        super().on_message_begin()
+        self._expect(self.headers_within_s)
+
+    def on_headers_complete(self) -> None:
+        """Its headers are there; its body is awaited."""
+        self._came()
+        if not self._offers_upgrade():
+            # The whole body, whoever reads it: a handler's own time-out is between two pieces, and a 404 has no handler.
+            self._expect(self.body_within_s)
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of it is there."""
+        if not self._offers_upgrade():
             self._came()
-            super().connection_lost(exc)
+            self.transport.receiving = False  # type: ignore[attr-defined]
+            super().on_message_complete()
 
-        def shutdown(self) -> None:
-            self.transport.hurried = True  # type: ignore[attr-defined]
-            super().shutdown()
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's, with offers to upgrade passed over."""
+        self._unset_keepalive_if_required()
+        if self.transport.is_closing():
+            return  # nobody answers what comes now
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            if self.parser.get_method() != b"CONNECT":  # which uvicorn has refused by now
+                self._pass_over(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
 
-        def on_message_begin(self) -> None:
-            self.transport.receiving = True  # type: ignore[attr-defined]
-            super().on_message_begin()
-            self._expect(headers_within_s)
+    def _offers_upgrade(self) -> bool:
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
 
-        def on_headers_complete(self) -> None:
-            self._came()
-            if not self._offers_upgrade():
-                # The whole body, whoever reads it: a handler's own time-out is between two pieces, and a 404 has no handler.
-                self._expect(body_within_s)
-                super().on_headers_complete()
+    def _pass_over(self, rest: bytes) -> None:
+        """Read the request once more without the offer; `rest` is what came after its headers."""
+        head = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode("ascii"))]
+        head += [b"%s: %s\r\n" % header for header in self.headers if header[0] not in (b"upgrade", b"connection", b"http2-settings")]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.data_received(b"".join(head) + b"\r\n" + rest)
 
-        def on_message_complete(self) -> None:
-            if not self._offers_upgrade():
-                self._came()
-                self.transport.receiving = False  # type: ignore[attr-defined]
-                super().on_message_complete()
+    def send_400_response(self, msg: str) -> None:
+        """What is not HTTP: the same answer as uvicorn's, in a body that NIM's clients can read."""
+        body = nim.render_error(BadRequest(msg), "", openai=False)
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
 
-        def data_received(self, data: bytes) -> None:
-            self._unset_keepalive_if_required()
-            if self.transport.is_closing():
-                return  # nobody answers what comes now
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as offer:
-                if self.parser.get_method() != b"CONNECT":  # which uvicorn has refused by now
-                    self._pass_over(data[offer.args[0] :])
-            except httptools.HttpParserError:
-                self.send_400_response("Invalid HTTP request received.")
+    def _expect(self, within_s: float) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(within_s, self._close_late)
 
-        def _offers_upgrade(self) -> bool:
-            return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
-
-        def _pass_over(self, rest: bytes) -> None:
-            """Read the request once more without the offer; `rest` is what came after its headers."""
-            head = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode("ascii"))]
-            head += [b"%s: %s\r\n" % header for header in self.headers if header[0] not in (b"upgrade", b"connection", b"http2-settings")]
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-            self.data_received(b"".join(head) + b"\r\n" + rest)
-
-        def send_400_response(self, msg: str) -> None:
-            """What is not HTTP: the same answer as uvicorn's, in a body that NIM's clients can read."""
-            body = nim.render_error(BadRequest(msg), "", openai=False)
-            head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            self.transport.write(head.encode("ascii") + body)
-            self.transport.close()
-
-        def _expect(self, within_s: float) -> None:
-            if self._late is None:
-                self._late = self.loop.call_later(within_s, self._close_late)
-
-        def _came(self) -> None:
-            if self._late is not None:
-                self._late.cancel()
-                self._late = None
-
-        def _close_late(self) -> None:
+    def _came(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
             self._late = None
-            self.transport.abort()
 
-    return Connection
+    def _close_late(self) -> None:
+        self._late = None
+        self.transport.abort()
+
+
+def connection_class(headers_within_s: float, body_within_s: float) -> type[Connection]:
+    """The class with these deadlines, in seconds: uvicorn makes its connections itself and passes no arguments of ours."""
+    return type("Connection", (Connection,), {"headers_within_s": headers_within_s, "body_within_s": body_within_s})
