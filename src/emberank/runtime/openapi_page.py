@@ -14,7 +14,7 @@ h1 { font-size: 1.8rem; margin-bottom: .2rem; } h2 { margin-top: 2.4rem; border-
 h2 b { color: var(--accent); font-weight: 700; margin-right: .4rem; } code, pre { font: .875rem/1.5 ui-monospace, monospace; }
 pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; } td, th { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; } h2 code, td code { overflow-wrap: anywhere; } .wide { overflow-x: auto; }
+th { font-weight: 600; } h2 code { overflow-wrap: anywhere; } .wide { overflow-x: auto; }
 """
 
 
