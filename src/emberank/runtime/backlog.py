@@ -2,8 +2,9 @@
 
 The job with the least left to do leads the next batch, counted in batches on a doubling scale, the oldest among equals; every
 fourth batch is led by the oldest job of all. So a short request passes a request of five hundred passages and waits for a batch, not
-for a request; the long one keeps a quarter of the engine at least; and requests of one size finish one after the other instead of
-all together at the end, which halves their mean wait and, when there are too many, lets most of them meet their deadlines.
+for a request; whoever has waited longest gets every fourth batch, so that a long one ends too; and requests of one size finish one
+after the other instead of all together at the end, which shortens their median wait and, when there are too many, lets some of them
+meet their deadlines where otherwise none would.
 Around the leading sequence the batch is filled with sequences of nearly the same length, its own job's first.
 """
 
