@@ -22,12 +22,13 @@ MAY: dict[str, set[str]] = {
     "settings": {"contract"},
     "telemetry": set(),
     "evaluate": {"contract"},
-    "runtime": {"contract", "dialects", "settings", "telemetry"},
-    "gateway": {"contract", "dialects", "client", "settings", "telemetry"},
-    "forge": {"contract", "client", "settings", "telemetry"},
-    "cluster": {"contract", "dialects", "runtime", "gateway", "forge", "settings", "telemetry"},
+    "serving": {"contract", "dialects", "settings", "telemetry"},
+    "runtime": {"contract", "dialects", "serving", "settings", "telemetry"},
+    "gateway": {"contract", "dialects", "client", "serving", "settings", "telemetry"},
+    "forge": {"contract", "dialects", "client", "serving", "settings", "telemetry"},
+    "cluster": {"contract", "dialects", "client", "serving", "runtime", "gateway", "forge", "settings", "telemetry"},
 }
-COMPOSES = {"", "cli", "up", "evaluate_command"}  # the package itself, and what puts the parts together
+COMPOSES = {"", "cli", "up", "evaluate_command", "commands"}  # the package itself, and what puts the parts together
 # Heavy libraries, and the one place where each may be imported.
 ONLY = {
     "openvino": "emberank.runtime.engines",
@@ -37,6 +38,8 @@ ONLY = {
     "bm25s": "emberank.evaluate",
     "ir_measures": "emberank.evaluate",
     "sqlalchemy": "emberank.forge.store",
+    "psycopg": "emberank.forge.store",
+    "pynvml": "emberank.forge.discovery",
     "ray": "emberank.cluster",
 }
 NEVER = {"transformers", "sentence_transformers", "pickle", "marshal", "shelve"}

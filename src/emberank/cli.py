@@ -69,9 +69,9 @@ def _runtime(arguments: argparse.Namespace) -> int:
         print(settings.render(values))
         return 0
     set_up_logging(values.log_level, values.log_format)
-    from emberank.runtime.process import RuntimeProcess
+    from emberank.runtime.process import run
 
-    return RuntimeProcess(values).run()
+    return run(values)
 
 
 def _pull(arguments: argparse.Namespace) -> int:

@@ -317,3 +317,24 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
+
+
+# --- started by a launcher that does not stay to listen
+
+
+def test_a_launcher_learns_from_the_status_file_where_the_model_answers_and_from_a_header_what_it_read(runtime: Any, tiny: Path, tmp_path: Path) -> None:
+    models, status = tmp_path / "models.json", tmp_path / "status.json"
+    models.write_text(json.dumps({"model": [{"name": "me/mine", "aliases": ["mine"], "source": f"file:{tiny}"}]}))
+    runtime("--model-file", str(models), "--status-file", str(status))
+    until(lambda: status.exists() and json.loads(status.read_text())["phase"] == "ready", "ready, said in the status file")
+    said = json.loads(status.read_text())
+    reply = Client(int(said["url"].rpartition(":")[2])).post(RANK, SMALL)
+    assert int(reply.headers["emberank-prompt-tokens"]) == reply.json["usage"]["prompt_tokens"]
+
+
+def test_a_launcher_learns_from_the_status_file_why_a_start_failed(runtime: Any, tmp_path: Path) -> None:
+    models, status = tmp_path / "models.json", tmp_path / "status.json"
+    models.write_text(json.dumps({"model": [{"name": "me/mine", "source": f"file:{tmp_path / 'nothing'}"}]}))
+    failing = runtime("--model-file", str(models), "--status-file", str(status))
+    assert failing.status() == 2
+    assert json.loads(status.read_text())["reason"] == "weights_unavailable"

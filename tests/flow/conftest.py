@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from emberank.runtime.engines.fake import FakeEngine
-from emberank.runtime.process import RuntimeProcess, bind
+from emberank.runtime.process import RuntimeProcess
+from emberank.serving.listener import bind
 from emberank.settings import RuntimeSettings
 from tinybert import write_checkpoint
 from wire import WAIT_S, Client, until

@@ -286,6 +286,6 @@ def test_the_reference_page_is_what_the_rows_say() -> None:
 
 
 def test_the_reference_page_has_one_line_for_each_setting() -> None:
-    lines = [line for line in reference_page().splitlines() if line.startswith("| `--")]
+    lines = [line for line in reference_page().partition("## emberank gateway")[0].splitlines() if line.startswith("| `--")]
     assert [line.split("`")[1] for line in lines] == [one.flag for one in rows()]
     assert all(variable in reference_page() for variable in NIM_VARIABLES)

@@ -16,7 +16,8 @@ EmberankError
 ├── ServerFault              500  our mistake; the cause goes to the log only
 └── StartError                    the process cannot start; one clear line on the terminal, exit status 2
     ├── SettingError              a setting has a value that cannot be
-    ├── WeightsError              files missing, truncated, corrupt or with another hash
+    ├── WeightsError              files missing or not to be had
+    │   └── WeightsCorrupt        files truncated, corrupt or with another hash
     ├── UnknownArchitecture       a checkpoint of a network that is not known here
     └── GoldenMismatch            the model loaded, and its golden example came out wrong
 
@@ -139,18 +140,34 @@ class ServerFault(EmberankError):
 class StartError(EmberankError):
     """The process cannot start. Its message is one line for the person at the terminal, so it may name local paths."""
 
+    reason: ClassVar[str] = "crashed"  # in fleet.FailureReason's words
+
 
 class SettingError(StartError):
     """A setting has a value that cannot be."""
 
+    reason = "bad_setting"
+
 
 class WeightsError(StartError):
-    """Weights are missing, truncated, corrupt, or not the ones whose hash was asked for."""
+    """Weights are missing or cannot be had."""
+
+    reason = "weights_unavailable"
+
+
+class WeightsCorrupt(WeightsError):
+    """Weights are truncated, corrupt, or not the ones whose hash was asked for."""
+
+    reason = "weights_corrupt"
 
 
 class UnknownArchitecture(StartError):
     """The checkpoint's network is not known here. Code that ships with a checkpoint is never run."""
 
+    reason = "unsupported_architecture"
+
 
 class GoldenMismatch(StartError):
     """The model loaded and ran, and its golden example came out wrong."""
+
+    reason = "golden_mismatch"

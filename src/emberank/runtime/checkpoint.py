@@ -20,7 +20,7 @@ from typing import Any, Self, cast
 import numpy as np
 import numpy.typing as npt
 
-from emberank.contract.errors import WeightsError
+from emberank.contract.errors import WeightsCorrupt
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -80,7 +80,7 @@ class Checkpoint:
                 path = folder / file
                 maps[file] = _map(path)
                 tensors |= _indexed(parse(maps[file], file, str(path)), names, str(path))
-        except WeightsError:
+        except WeightsCorrupt:
             for mapped in maps.values():
                 mapped.close()
             raise
@@ -124,7 +124,7 @@ class Checkpoint:
             with np.errstate(over="ignore", invalid="ignore"):
                 converted = raw.astype(np.float32)
         else:
-            raise WeightsError(f"{self.folder / self._tensor(name).file}: {name!r} is {dtype}, and numbers with a fraction were expected there")
+            raise WeightsCorrupt(f"{self.folder / self._tensor(name).file}: {name!r} is {dtype}, and numbers with a fraction were expected there")
         converted.flags.writeable = False
         return converted
 
@@ -152,21 +152,21 @@ class Checkpoint:
             return self._tensors[name]
         alike = difflib.get_close_matches(name, self._tensors, n=3, cutoff=0.6)
         hint = f"; similar names: {', '.join(repr(one) for one in alike)}" if alike else ""
-        raise WeightsError(f"{self.folder}: the checkpoint has no tensor {name!r}{hint}")
+        raise WeightsCorrupt(f"{self.folder}: the checkpoint has no tensor {name!r}{hint}")
 
 
 def parse(data: mmap.mmap | bytes, file: str, said: str) -> dict[str, Tensor]:
     """Name → tensor of one whole file. `file` goes into the tensors; `said` names the file in errors."""
     size = len(data)
     if size < 8:
-        raise WeightsError(f"{said}: {size} bytes are too few for a safetensors file; it was cut short")
+        raise WeightsCorrupt(f"{said}: {size} bytes are too few for a safetensors file; it was cut short")
     length = int.from_bytes(data[:8], "little")
     if length > MOST_HEADER_BYTES:
-        raise WeightsError(f"{said}: its header would be {length} bytes, and {MOST_HEADER_BYTES} is the most; this is not a safetensors file")
+        raise WeightsCorrupt(f"{said}: its header would be {length} bytes, and {MOST_HEADER_BYTES} is the most; this is not a safetensors file")
     if length > size - 8:
-        raise WeightsError(f"{said}: its header of {length} bytes runs past the end of the file ({size} bytes); it was cut short")
+        raise WeightsCorrupt(f"{said}: its header of {length} bytes runs past the end of the file ({size} bytes); it was cut short")
     if data[8:9] != b"{":
-        raise WeightsError(f"{said}: its header does not begin with an opening brace; this is not a safetensors file")
+        raise WeightsCorrupt(f"{said}: its header does not begin with an opening brace; this is not a safetensors file")
     header = _json_object(data[8 : 8 + length], said)
     _check_metadata(header.pop("__metadata__", {}), said)
     tensors = {name: _tensor(name, value, file, 8 + length, said) for name, value in header.items()}
@@ -177,21 +177,21 @@ def parse(data: mmap.mmap | bytes, file: str, said: str) -> dict[str, Tensor]:
 def _tensor(name: str, value: object, file: str, data_start: int, said: str) -> Tensor:
     """One entry of the header, every part of it checked except against the other entries."""
     if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
-        raise WeightsError(f"{said}: {name!r} has to have exactly dtype, shape and data_offsets")
+        raise WeightsCorrupt(f"{said}: {name!r} has to have exactly dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise WeightsError(f"{said}: {name!r} has the unknown dtype {str(dtype)[:40]!r}; known are {', '.join(DTYPES)}")
+        raise WeightsCorrupt(f"{said}: {name!r} has the unknown dtype {str(dtype)[:40]!r}; known are {', '.join(DTYPES)}")
     if not _whole_numbers(shape) or len(shape) > MOST_DIMENSIONS:
-        raise WeightsError(f"{said}: {name!r} has a shape that is not a list of at most {MOST_DIMENSIONS} whole numbers")
+        raise WeightsCorrupt(f"{said}: {name!r} has a shape that is not a list of at most {MOST_DIMENSIONS} whole numbers")
     if not _whole_numbers(offsets) or len(offsets) != 2:
-        raise WeightsError(f"{said}: {name!r} has data_offsets that are not two whole numbers")
+        raise WeightsCorrupt(f"{said}: {name!r} has data_offsets that are not two whole numbers")
     itemsize = DTYPES[dtype].itemsize
     # A zero makes the product nothing, and NumPy still minds the other sizes.
     if math.prod(size for size in shape if size) * itemsize > MOST_BYTES:
-        raise WeightsError(f"{said}: {name!r} has a shape too large for any machine")
+        raise WeightsCorrupt(f"{said}: {name!r} has a shape too large for any machine")
     start, stop = offsets
     if stop - start != math.prod(shape) * itemsize:
-        raise WeightsError(f"{said}: {name!r} takes {stop - start} bytes, and {dtype} of shape {list(shape)} takes {math.prod(shape) * itemsize}")
+        raise WeightsCorrupt(f"{said}: {name!r} takes {stop - start} bytes, and {dtype} of shape {list(shape)} takes {math.prod(shape) * itemsize}")
     return Tensor(file=file, dtype=dtype, shape=tuple(shape), start=data_start + start, stop=data_start + stop)
 
 
@@ -201,17 +201,17 @@ def _check_layout(tensors: Mapping[str, Tensor], data_start: int, size: int, sai
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
         if tensor.start != end:
             fault = "overlaps the tensor before it" if tensor.start < end else "leaves a hole before it"
-            raise WeightsError(f"{said}: {name!r} {fault} (it begins at byte {tensor.start}, and {end} was expected)")
+            raise WeightsCorrupt(f"{said}: {name!r} {fault} (it begins at byte {tensor.start}, and {end} was expected)")
         end = tensor.stop
         if end > size:
-            raise WeightsError(f"{said}: {name!r} runs past the end of the file (to byte {end} of {size}); it was cut short")
+            raise WeightsCorrupt(f"{said}: {name!r} runs past the end of the file (to byte {end} of {size}); it was cut short")
     if end != size:
-        raise WeightsError(f"{said}: {size - end} bytes after the last tensor belong to no tensor")
+        raise WeightsCorrupt(f"{said}: {size - end} bytes after the last tensor belong to no tensor")
 
 
 def _check_metadata(metadata: object, said: str) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise WeightsError(f"{said}: its __metadata__ is not an object of strings")
+        raise WeightsCorrupt(f"{said}: its __metadata__ is not an object of strings")
 
 
 def _indexed(tensors: dict[str, Tensor], names: list[str] | None, said: str) -> dict[str, Tensor]:
@@ -220,7 +220,7 @@ def _indexed(tensors: dict[str, Tensor], names: list[str] | None, said: str) -> 
         return tensors
     for name in names:
         if name not in tensors:
-            raise WeightsError(f"{said}: {name!r} is not in this file, and the index says that it is")
+            raise WeightsCorrupt(f"{said}: {name!r} is not in this file, and the index says that it is")
     return {name: tensors[name] for name in names}
 
 
@@ -231,7 +231,7 @@ def _files(folder: Path) -> dict[str, list[str] | None]:
     if not (folder / INDEX).is_file():
         pickled = any(folder.glob("*.bin"))
         hint = "; *.bin files are never read, since loading them can run code" if pickled else ""
-        raise WeightsError(f"{folder}: there is neither {SINGLE} nor {INDEX} here{hint}")
+        raise WeightsCorrupt(f"{folder}: there is neither {SINGLE} nor {INDEX} here{hint}")
     files: dict[str, list[str]] = {}
     for name, file in sorted(_weight_map(folder / INDEX).items()):
         files.setdefault(file, []).append(name)
@@ -242,15 +242,15 @@ def _weight_map(path: Path) -> dict[str, str]:
     """Tensor → shard's file name, as the index says."""
     try:
         if path.stat().st_size > MOST_HEADER_BYTES:
-            raise WeightsError(f"{path}: more than {MOST_HEADER_BYTES} bytes are too many for an index")
+            raise WeightsCorrupt(f"{path}: more than {MOST_HEADER_BYTES} bytes are too many for an index")
         weight_map = _json_object(path.read_bytes(), str(path)).get("weight_map")
     except OSError as error:
-        raise WeightsError(f"{path}: it cannot be read ({error.strerror or error})") from error
+        raise WeightsCorrupt(f"{path}: it cannot be read ({error.strerror or error})") from error
     if not isinstance(weight_map, dict) or not weight_map:
-        raise WeightsError(f"{path}: its weight_map is not an object with a file name for each tensor")
+        raise WeightsCorrupt(f"{path}: its weight_map is not an object with a file name for each tensor")
     for name, file in weight_map.items():
         if not isinstance(file, str) or not _stays_inside(file):
-            raise WeightsError(f"{path}: the file {str(file)[:200]!r} of {name!r} is not a file in this folder")
+            raise WeightsCorrupt(f"{path}: the file {str(file)[:200]!r} of {name!r} is not a file in this folder")
     return weight_map
 
 
@@ -264,11 +264,11 @@ def _map(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:  # mmap refuses nothing at all in words of its own
-                raise WeightsError(f"{path}: the file is empty; it was cut short")
+                raise WeightsCorrupt(f"{path}: the file is empty; it was cut short")
             # Copy-on-write and never written: OpenVINO shares memory only with buffers that say they can be written.
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: it cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise WeightsCorrupt(f"{path}: it cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _json_object(text: bytes, said: str) -> dict[str, Any]:
@@ -276,9 +276,9 @@ def _json_object(text: bytes, said: str) -> dict[str, Any]:
     try:
         value = json.loads(text.decode("utf-8"), object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{said}: its JSON is not valid ({str(error)[:200]})") from error
+        raise WeightsCorrupt(f"{said}: its JSON is not valid ({str(error)[:200]})") from error
     if not isinstance(value, dict):
-        raise WeightsError(f"{said}: its JSON is not an object")
+        raise WeightsCorrupt(f"{said}: its JSON is not an object")
     return value
 
 

@@ -5,28 +5,23 @@ Labels come from closed sets (routes, served models, statuses), never from a cal
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import Counter, Gauge, Histogram
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+from emberank.serving.metrics import SECONDS, DoorMetrics
+
 _SHORT = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
-class Metrics:
+class Metrics(DoorMetrics):
     """One process's figures; also the batcher's Observer."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         r = self.registry
-        ProcessCollector(registry=r)  # process_resident_memory_bytes and its kin
-        self._requests = Counter("emberank_requests", "Requests answered.", ("route", "model", "status"), registry=r)
-        self._errors = Counter("emberank_errors", "Requests answered with 4xx or 5xx.", ("route", "type"), registry=r)
-        self._latency = Histogram("emberank_request_seconds", "From the request's first byte to its answer.", ("route",), registry=r, buckets=_SECONDS)
         self._tokenize = Histogram("emberank_tokenize_seconds", "Tokenising one request, its wait for a thread included.", registry=r, buckets=_SHORT)
-        self._wait = Histogram("emberank_queue_wait_seconds", "From a request's submission to its first batch.", registry=r, buckets=_SECONDS)
-        self._engine = Histogram("emberank_engine_seconds", "One run of the engine.", registry=r, buckets=_SECONDS)
+        self._wait = Histogram("emberank_queue_wait_seconds", "From a request's submission to its first batch.", registry=r, buckets=SECONDS)
+        self._engine = Histogram("emberank_engine_seconds", "One run of the engine.", registry=r, buckets=SECONDS)
         self._batch_tokens = Histogram("emberank_batch_tokens", "Real tokens in one run of the engine.", registry=r, buckets=_TOKENS)
         self._batch_sequences = Histogram(
             "emberank_batch_sequences", "Sequences in one run of the engine.", registry=r, buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -39,16 +34,6 @@ class Metrics:
         self.queue_jobs = Gauge("emberank_queue_requests", "Requests submitted to the batcher and not yet answered.", registry=r)
         self.queue_tokens = Gauge("emberank_queue_tokens", "Tokens waiting for the engine.", registry=r)
         self.ready = Gauge("emberank_ready", "1 when every model's golden example came out right and the server takes requests.", registry=r)
-        self.buffered = Gauge("emberank_buffered_body_bytes", "Bytes of request bodies being received or answered.", registry=r)
-
-    def answered(self, *, route: str, model: str, status: int, seconds: float) -> None:
-        """One request is answered."""
-        self._requests.labels(route, model, str(status)).inc()
-        self._latency.labels(route).observe(seconds)
-
-    def failed(self, *, route: str, kind: str) -> None:
-        """One request was answered with an error of that type."""
-        self._errors.labels(route, kind).inc()
 
     def served(self, *, model: str, prompt_tokens: int, tokenize_s: float) -> None:
         """One call got its result."""
@@ -67,7 +52,3 @@ class Metrics:
     def job_started(self, *, waited_s: float) -> None:
         """A job's first sequence is about to run."""
         self._wait.observe(waited_s)
-
-    def render(self) -> bytes:
-        """The exposition format, https://prometheus.io/docs/instrumenting/exposition_formats/."""
-        return generate_latest(self.registry)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emberank.contract.errors import UnknownArchitecture, WeightsError
+from emberank.contract.errors import UnknownArchitecture, WeightsCorrupt
 from emberank.contract.inference import InputType, Task, Truncate
 from emberank.runtime.batcher import Batcher
 from emberank.runtime.checkpoint import Checkpoint
@@ -149,5 +149,5 @@ def _pair_head(spec: ModelSpec, recognised: Recognised, weights: NamedWeights) -
     head = [weights.get(name).copy() for name in shapes]  # copies: the engine's pages of the file are given back
     for (name, shape), found in zip(shapes.items(), head, strict=True):
         if found.shape != shape:
-            raise WeightsError(f"tensor {name!r} has shape {list(found.shape)}, config.json says {list(shape)}")
+            raise WeightsCorrupt(f"tensor {name!r} has shape {list(found.shape)}, config.json says {list(shape)}")
     return CrossEncoder(*head)

@@ -29,5 +29,5 @@ class NamedWeights:
         return name in self._actual
 
     def get(self, name: str) -> NDArray[np.float32]:
-        """The tensor in float32; raises WeightsError naming it when it is missing."""
+        """The tensor in float32; raises WeightsCorrupt naming it when it is missing."""
         return self._checkpoint.float32(self._actual.get(name, name))

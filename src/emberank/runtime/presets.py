@@ -1,7 +1,8 @@
-"""presets.toml in, model specifications out; and the words a person may use to say which models to serve."""
+"""presets.toml or a model file in, model specifications out; and the words a person may use to say which models to serve."""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,8 @@ def _spec(row: dict[str, Any]) -> ModelSpec:
 
 def specs(settings: RuntimeSettings) -> tuple[ModelSpec, ...]:
     """The models that the settings ask for. Raises SettingError for an unknown word or a name used twice."""
+    if settings.model_file:
+        return _from_file(Path(settings.model_file))
     words = (f"file:{settings.model_path}",) if settings.model_path else settings.models
     found = [spec for word in words for spec in _specs_of(word)]
     if settings.served_model_name:
@@ -68,6 +71,28 @@ def specs(settings: RuntimeSettings) -> tuple[ModelSpec, ...]:
     if twice:
         raise SettingError(f"EMBERANK_MODELS names {sorted(twice)[0]!r} twice")
     return tuple(found)
+
+
+def _from_file(path: Path) -> tuple[ModelSpec, ...]:
+    """The entries of a model file. One with `preset` takes from it what it does not say itself."""
+    try:
+        entries = json.loads(path.read_text("utf-8"))["model"]
+        return tuple(_spec(_on_preset(dict(entry))) for entry in entries)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as cause:
+        raise SettingError(f"EMBERANK_MODEL_FILE: {str(path)!r} cannot be read: {cause}") from cause
+    except (KeyError, TypeError, ValueError) as cause:
+        raise SettingError(f"EMBERANK_MODEL_FILE: {str(path)!r} has to hold `model`, a list of objects with the fields of presets.toml: {cause}") from cause
+
+
+def _on_preset(entry: dict[str, Any]) -> dict[str, Any]:
+    name = entry.pop("preset", None)
+    if name is None:
+        return entry
+    table = tomllib.loads(files("emberank.runtime").joinpath("presets.toml").read_text("utf-8"))
+    for row in table["model"]:
+        if name in (row["name"], *row.get("aliases", ())):
+            return row | {"aliases": [*row.get("aliases", ()), row["name"]]} | entry
+    raise SettingError(f"EMBERANK_MODEL_FILE: there is no preset {name!r}; presets: {', '.join(row['name'] for row in table['model'])}")
 
 
 def _specs_of(word: str) -> tuple[ModelSpec, ...]:

@@ -9,23 +9,16 @@ import asyncio
 import contextlib
 import functools
 import logging
-import math
 import os
-import signal
 import socket
-import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-import uvicorn
-
-from emberank.contract.errors import EmberankError, SettingError, StartError
+from emberank.contract.errors import EmberankError, StartError
 from emberank.runtime.batcher import Batcher, Limits
-from emberank.runtime.connection import connection_class
 from emberank.runtime.engines.base import Engine, EngineOptions
 from emberank.runtime.engines.cores import cores
 from emberank.runtime.engines.registry import builder
@@ -38,7 +31,9 @@ from emberank.runtime.presets import ModelSpec, specs
 from emberank.runtime.recognise import Recognised
 from emberank.runtime.roster import Roster
 from emberank.runtime.server import RuntimeServer
+from emberank.runtime.status_file import StatusFile
 from emberank.runtime.weights import TerminalProgress, default_cache_dir
+from emberank.serving.listener import Server, bind, check_tls, drain_on_signals, loop_factory, server, url_of
 from emberank.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
@@ -47,19 +42,12 @@ T = TypeVar("T")
 _LOADING = "load"  # the name of the thread that fetches, hashes and compiles
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handling, which would end the process by the signal instead of with status 0."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class RuntimeProcess:
     """Everything one process holds. `run` is its whole life."""
 
     def __init__(self, settings: RuntimeSettings) -> None:
         self.settings = settings
+        self.status = StatusFile(settings.status_file)
         self.specs = specs(settings)
         self.metrics = Metrics()
         self.pipeline = Pipeline(settings.tokenizer_threads or min(4, cores()), settings.max_queue_size, settings.queue_full_status)
@@ -72,8 +60,7 @@ class RuntimeProcess:
         """Serve until a signal; returns the exit status."""
         check_tls(self.settings)
         listener = bind(self.settings)
-        loop_factory = _loop_factory()
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(self.serve(listener))
         if self._failure is not None:
             print(f"emberank: {self._failure.message}", file=sys.stderr)
@@ -86,30 +73,24 @@ class RuntimeProcess:
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve on a bound socket until SIGTERM or SIGINT, or until loading fails."""
-        server = _Server(_uvicorn_config(self.settings, self.server))
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._drain, server, number)
-        self._loading = loop.create_task(self._load(server, listener))
+        serving = server(self.settings, self.server.app())
+        drain_on_signals(serving, self._drain)
+        self._loading = asyncio.get_running_loop().create_task(self._load(serving, listener))
         try:
-            await server.serve(sockets=[listener])
+            await serving.serve(sockets=[listener])
         finally:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
             self.close()
+            self.status.ended(self._failure)
 
-    def _drain(self, server: uvicorn.Server, number: int) -> None:
-        if server.should_exit:
-            server.force_exit = True  # a second signal: do not wait for running requests
-            return
-        log.info("draining", extra={"action": "drain", "signal": signal.Signals(number).name})
+    def _drain(self) -> None:
         if self._loading is not None:
             self._loading.cancel()  # or it would say ready once more
         self.server.ready = False
         self.server.state = "shutting down"
-        server.should_exit = True
 
-    async def _load(self, server: uvicorn.Server, listener: socket.socket) -> None:
+    async def _load(self, serving: Server, listener: socket.socket) -> None:
         try:
             await self.load()
         except StartError as failure:
@@ -118,16 +99,19 @@ class RuntimeProcess:
             log.exception("loading failed", extra={"action": "load_failed"})
             self._failure = StartError(f"loading failed: {cause}")
         if self._failure is not None:
-            server.should_exit = True
+            serving.should_exit = True
             return
-        if not server.should_exit:
+        if not serving.should_exit:
             self._announce(listener)
 
     async def load(self) -> None:
         """Load every model off the event loop, check the golden examples, become ready. Raises StartError."""
-        loader = Loader(cache_dir(self.settings), self._build_engine, self._build_batcher, TerminalProgress(), self.settings.over_length_status)
+        progress = self.status.progress(TerminalProgress())
+        loader = Loader(cache_dir(self.settings), self._build_engine, self._build_batcher, progress, self.settings.over_length_status)
+        self.status.say("loading")
         for spec in self.specs:
             self.models.append(await _aside(functools.partial(loader.load, spec)))
+        self.status.say("verifying")
         for model in self.models:
             scores = await verify_golden(model, self.pipeline)
             log.info("golden example checked", extra={"action": "golden", "model": model.name, "scores": [round(score, 4) for score in scores]})
@@ -135,13 +119,12 @@ class RuntimeProcess:
         self.server.ready = True
 
     def _announce(self, listener: socket.socket) -> None:
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        scheme = "https" if self.settings.tls_cert_path else "http"
+        url = url_of(self.settings, listener)
         facts = self.models[0].backend.engine.facts
         names = ", ".join(model.name for model in self.models)
-        log.info("ready", extra={"action": "ready", "url": f"{scheme}://{shown}:{port}", "models": names, "precision": facts.precision, "device": facts.device})
-        print(f"emberank: ready on {scheme}://{shown}:{port} ({facts.engine}, {facts.precision}, {facts.threads} threads): {names}", flush=True)
+        log.info("ready", extra={"action": "ready", "url": url, "models": names, "precision": facts.precision, "device": facts.device})
+        print(f"emberank: ready on {url} ({facts.engine}, {facts.precision}, {facts.threads} threads): {names}", flush=True)
+        self.status.say("ready", url=url)
 
     def _build_engine(self, recognised: Recognised, weights: NamedWeights) -> Engine:
         options = EngineOptions(precision=self.settings.precision, threads=self.settings.threads)
@@ -164,6 +147,15 @@ class RuntimeProcess:
         for backend in {id(model.backend): model.backend for model in self.models}.values():
             backend.batcher.stop()
             backend.engine.close()
+
+
+def run(settings: RuntimeSettings) -> int:
+    """One process's life; returns its exit status. What ends it before it serves is in the status file as well."""
+    try:
+        return RuntimeProcess(settings).run()
+    except StartError as failure:
+        StatusFile(settings.status_file).ended(failure)
+        raise
 
 
 def cache_dir(settings: RuntimeSettings) -> Path:
@@ -205,58 +197,3 @@ async def _aside(call: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name=_LOADING, daemon=True).start()
     return await done
-
-
-def check_tls(settings: RuntimeSettings) -> None:
-    """Raises SettingError, with one clear line, for a certificate and a key that cannot be used."""
-    certificate, key = settings.tls_cert_path, settings.tls_key_path
-    if not certificate and not key:
-        return
-    if not certificate or not key:
-        raise SettingError("EMBERANK_TLS_CERT_PATH and EMBERANK_TLS_KEY_PATH go together: only one of them is set")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except OSError as cause:  # ssl.SSLError is one
-        raise SettingError(f"TLS: certificate {certificate!r} and key {key!r} cannot be used: {cause.strerror or cause}") from cause
-
-
-def bind(settings: RuntimeSettings) -> socket.socket:
-    """A listening socket; raises SettingError with one clear line when the address cannot be had."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, kind, protocol)
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections to time out
-        listener.bind(address)
-        listener.setblocking(False)
-    except OSError as cause:
-        hint = "; is another server running there? --port takes another port" if isinstance(cause, OSError) and "in use" in str(cause) else ""
-        raise SettingError(f"cannot listen on {settings.host}:{settings.port}: {cause.strerror or cause}{hint}") from cause
-    return listener
-
-
-def _uvicorn_config(settings: RuntimeSettings, server: RuntimeServer) -> uvicorn.Config:
-    return uvicorn.Config(
-        server.app(),
-        http=connection_class(settings.read_timeout_s, settings.request_timeout_s),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=math.ceil(settings.keep_alive_s),
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s),
-        limit_concurrency=settings.max_connections,
-        ssl_certfile=settings.tls_cert_path or None,
-        ssl_keyfile=settings.tls_key_path or None,
-    )
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """uvloop where it exists."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.Loop

@@ -16,18 +16,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from emberank import __version__
 from emberank.contract.errors import BadRequest, EmberankError, MethodNotAllowed, NotFound, NotReady
 from emberank.contract.inference import EmbedResult, RankCall, RankResult
 from emberank.dialects import nim
 from emberank.runtime import about, openapi
-from emberank.runtime.exchange import Exchange, Exchanges, request_id_of
-from emberank.runtime.metrics import CONTENT_TYPE, Metrics
+from emberank.runtime.metrics import Metrics
 from emberank.runtime.openapi_page import page
 from emberank.runtime.pipeline import Pipeline
 from emberank.runtime.roster import Roster
+from emberank.serving.exchange import Exchange, Exchanges, request_id_of
+from emberank.serving.metrics import CONTENT_TYPE
+from emberank.serving.paths import PlainPaths
 from emberank.settings import RuntimeSettings
 
 
@@ -82,7 +84,7 @@ class RuntimeServer:
         ]
         app = Starlette(routes=routes, exception_handlers={HTTPException: self._no_route})
         app.router.redirect_slashes = False  # a redirected POST loses its body in most clients
-        return _PlainPaths(app)
+        return PlainPaths(app)
 
     async def rank(self, exchange: Exchange) -> bytes:
         """POST /v1/ranking and the hosted form of it; a model in the path goes before the one in the body."""
@@ -119,6 +121,7 @@ class RuntimeServer:
         """Say in headers what a NIM body has no place for."""
         t = result.timings
         exchange.headers["Server-Timing"] = f"tokenize;dur={t.tokenize_ms:.2f}, queue;dur={t.queue_ms:.2f}, engine;dur={t.engine_ms:.2f}"
+        exchange.headers["Emberank-Prompt-Tokens"] = str(result.usage.prompt_tokens)
         if result.truncated:
             exchange.headers["Emberank-Truncated"] = ",".join(map(str, result.truncated[:50])) + (",..." if len(result.truncated) > 50 else "")
         if ignored:
@@ -192,17 +195,3 @@ class RuntimeServer:
         headers = dict(cause.headers or {}) if isinstance(cause, HTTPException) else {}
         headers["X-Request-Id"] = request_id = request_id_of(request)
         return Response(nim.render_error(error, request_id, openai=False), status, media_type="application/json", headers=headers)
-
-
-class _PlainPaths:
-    """Collapses `//` and a trailing slash in paths: several clients concatenate a base URL and a path carelessly."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path = scope["path"]
-            if "//" in path or (path.endswith("/") and len(path) > 1):
-                scope = dict(scope, path=re.sub("/{2,}", "/", path).rstrip("/") or "/")
-        await self._app(scope, receive, send)

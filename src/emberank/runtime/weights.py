@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TextIO
 
-from emberank.contract.errors import WeightsError
+from emberank.contract.errors import WeightsCorrupt, WeightsError
 from emberank.runtime.sources import registry
 from emberank.runtime.sources.base import Fetcher, Progress, Source, require_config
 
@@ -101,7 +101,7 @@ def manifest(folder: Path) -> Manifest:
 def verify(manifest: Manifest, expected: Mapping[str, str]) -> None:
     """Refuse a manifest whose files are not the `expected` ones (file name → sha256 in hex); further files may be there."""
     if said := difference(manifest, expected):
-        raise WeightsError(f"{said}: delete the folder and run `emberank pull` again")
+        raise WeightsCorrupt(f"{said}: delete the folder and run `emberank pull` again")
 
 
 def difference(manifest: Manifest, expected: Mapping[str, str]) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from emberank.runtime.metrics import CONTENT_TYPE, Metrics
+from emberank.runtime.metrics import Metrics
+from emberank.serving.metrics import CONTENT_TYPE
 
 PAGE = Path(__file__).parents[3] / "docs/reference/metrics.md"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from emberank.contract.errors import SettingError
-from emberank.runtime.presets import ModelSpec, presets, specs
+from emberank.runtime.presets import Golden, ModelSpec, presets, specs
 from emberank.runtime.sources.base import parse_source
 from emberank.settings import RuntimeSettings
 
@@ -123,3 +124,37 @@ def test_a_served_name_for_several_models_is_refused() -> None:
 def test_a_served_name_of_commas_is_refused() -> None:
     with pytest.raises(SettingError, match="EMBERANK_SERVED_MODEL_NAME"):
         asked(EMBEDDER, served_model_name=" , ")
+
+
+def from_file(tmp_path: Path, content: object) -> tuple[ModelSpec, ...]:
+    path = tmp_path / "models.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return specs(RuntimeSettings(model_file=str(path)))
+
+
+def test_a_model_file_takes_the_place_of_the_models_that_are_named(tmp_path: Path) -> None:
+    entry = {"name": "me/mine", "aliases": ["mine"], "source": "file:/x", "task": "rank", "sha256": {"model.safetensors": "00"}}
+    golden = {"query": "q", "passages": ["a", "b"], "scores": [1.0, 0.0], "tolerance": 0.1}
+    (spec,) = from_file(tmp_path, {"model": [entry | {"golden": golden}]})
+    assert (spec.name, spec.aliases, spec.source, spec.task) == ("me/mine", ("mine",), "file:/x", "rank")
+    assert spec.golden == Golden(query="q", passages=("a", "b"), scores=(1.0, 0.0), tolerance=0.1)
+
+
+def test_an_entry_on_a_preset_takes_from_it_what_it_does_not_say_itself(tmp_path: Path) -> None:
+    preset = presets()[0]
+    (spec,) = from_file(tmp_path, {"model": [{"name": "other", "aliases": ["x"], "preset": preset.aliases[0]}]})
+    assert (spec.name, spec.aliases) == ("other", ("x",))
+    assert (spec.source, spec.sha256, spec.golden) == (preset.source, preset.sha256, preset.golden)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", {"models": []}, {"model": [{"preset": "nobody"}]}, {"model": [{"name": "x"}]}, {"model": [{"name": "x", "source": "y", "zzz": 1}]}]
+)
+def test_a_broken_model_file_is_one_clear_line(tmp_path: Path, content: object) -> None:
+    with pytest.raises(SettingError, match="EMBERANK_MODEL_FILE"):
+        from_file(tmp_path, content)
+
+
+def test_a_model_file_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="cannot be read"):
+        specs(RuntimeSettings(model_file=str(tmp_path / "none.json")))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from emberank.contract.errors import UnknownArchitecture, WeightsError
+from emberank.contract.errors import UnknownArchitecture, WeightsCorrupt
 from emberank.runtime.networks.ops import Ops, Weights
 
 T = TypeVar("T")
@@ -50,11 +50,11 @@ class Bert:
                 eps=float(config.get("layer_norm_eps", 1e-12)),
             )
         except KeyError as cause:
-            raise WeightsError(f"config.json lacks {cause.args[0]!r}, which a BERT checkpoint must have") from cause
+            raise WeightsCorrupt(f"config.json lacks {cause.args[0]!r}, which a BERT checkpoint must have") from cause
         except (TypeError, ValueError) as cause:
-            raise WeightsError(f"config.json: {cause}") from cause
+            raise WeightsCorrupt(f"config.json: {cause}") from cause
         if network.heads < 1 or network.hidden % network.heads:
-            raise WeightsError(f"config.json: hidden_size {network.hidden} is not a multiple of num_attention_heads {network.heads}")
+            raise WeightsCorrupt(f"config.json: hidden_size {network.hidden} is not a multiple of num_attention_heads {network.heads}")
         return network
 
     @property
@@ -81,7 +81,7 @@ class Bert:
         return ops.layer_norm(ops.add(x, f), f"{at}.output.LayerNorm", self.eps)
 
     def check(self, weights: Weights) -> None:
-        """Raises WeightsError when a tensor has not the shape that config.json promises."""
+        """Raises WeightsCorrupt when a tensor has not the shape that config.json promises."""
         h, i = self.hidden, self.intermediate
         shapes: dict[str, tuple[int, ...]] = {
             "embeddings.word_embeddings.weight": (self.vocabulary, h),
@@ -96,4 +96,4 @@ class Bert:
         for name, shape in shapes.items():
             found = weights.get(name).shape
             if found != shape:
-                raise WeightsError(f"tensor {name!r} has shape {list(found)}, config.json says {list(shape)}")
+                raise WeightsCorrupt(f"tensor {name!r} has shape {list(found)}, config.json says {list(shape)}")

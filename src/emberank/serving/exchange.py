@@ -20,8 +20,8 @@ from starlette.responses import Response
 
 from emberank.contract.errors import BadRequest, EmberankError, PayloadTooLarge, QueueFull, RequestTimeout, ServerFault
 from emberank.dialects import nim
-from emberank.runtime.metrics import Metrics
-from emberank.settings import RuntimeSettings
+from emberank.serving.metrics import DoorMetrics
+from emberank.settings import DoorSettings
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ Handler = Callable[[Exchange], Awaitable[bytes]]
 class Exchanges:
     """Runs handlers; holds the bounds that all requests share."""
 
-    def __init__(self, settings: RuntimeSettings, metrics: Metrics) -> None:
+    def __init__(self, settings: DoorSettings, metrics: DoorMetrics) -> None:
         self._settings = settings
         self._metrics = metrics
         self._buffered = 0

@@ -12,8 +12,8 @@ import pytest
 
 from asgi import HANG, LEAVE, app_of, call
 from emberank.contract.errors import BadRequest, DeadlineExceeded, NotReady, QueueFull
-from emberank.runtime.exchange import Exchange, Exchanges, Handler
 from emberank.runtime.metrics import Metrics
+from emberank.serving.exchange import Exchange, Exchanges, Handler
 from emberank.settings import RuntimeSettings
 from wire import Reply, nim_error
 

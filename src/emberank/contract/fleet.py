@@ -1,0 +1,196 @@
+"""What gateway and forge tell each other: the snapshot (down), a wish to wake (up), usage and load (up). Frozen values; knows no wire and no clock.
+
+Times are ages in seconds wherever they cross a process, so that two clocks need not agree; `at_s` of a usage record, which is kept, is Unix time.
+Money is US dollars. A *target* is (gpu_type, region); a CPU machine's gpu_type is `CPU`, this machine's region `local`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from emberank.contract.inference import Task
+
+Phase: TypeAlias = Literal["COLD", "STARTING", "WARM", "DRAINING", "FAILED"]
+Scope: TypeAlias = Literal["inference", "read", "manage"]
+TargetStatus: TypeAlias = Literal["works", "unavailable", "not probed", "awaiting probe"]
+FailureReason: TypeAlias = Literal[
+    "weights_unavailable",  # they cannot be fetched
+    "weights_corrupt",  # they are there, and not the ones whose hash is known
+    "unsupported_architecture",  # the runtime does not know the network
+    "golden_mismatch",  # it runs, and its golden example came out wrong
+    "bad_setting",  # the runtime refused its settings
+    "out_of_memory",  # it does not fit, or the system ended it for memory
+    "start_timeout",  # it was not ready within its deadline
+    "crashed",  # it ended by itself
+    "unreachable",  # it runs, as far as is known, and does not answer
+    "no_capacity",  # no pool of that target has a free slot
+    "request_failed",  # it is ready, and answered a probe with an error
+]
+SCOPES: tuple[Scope, ...] = ("inference", "read", "manage")
+# The scheduler's default version is the first of a model's list.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRow:
+    """One target of a version, as routing sees it. A version's rows stand in order of preference, best verified first."""
+
+    gpu_type: str
+    region: str
+    status: TargetStatus
+    runnable: bool  # a pool here can run it; False for a target that is known from published figures only
+    price_usd_per_hour: float | None = None
+    reason: str = ""  # why not, in words, when it is not runnable or not available
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """One set of weights and settings of a model."""
+
+    name: str
+    targets: tuple[TargetRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """A model that may be asked for, cold or warm. `names` are all names it answers to, slug and id among them; versions[0] is the default."""
+
+    slug: str
+    id: str
+    task: Task
+    names: tuple[str, ...]
+    created: int  # Unix time
+    owner: str
+    versions: tuple[VersionRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Something that answers, will soon, or failed to, for (model, version, target). A COLD one is not listed."""
+
+    id: str
+    slug: str
+    version: str
+    gpu_type: str
+    region: str
+    phase: Phase
+    url: str = ""  # http://host:port without a path; empty unless WARM or DRAINING
+    served_name: str = ""  # what the endpoint itself calls the model
+    secret: str = field(default="", repr=False)  # sent as Bearer to a remote endpoint
+    price_usd_per_hour: float | None = None
+    reason: FailureReason | None = None
+    message: str = ""  # why it failed, for callers
+    retry_in_s: float | None = None  # FAILED: when the next start may be tried
+    eta_s: float | None = None  # STARTING: what history lets one expect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who a key stands for, and what it may do and spend. `digest` is the keyed hash of the key, in hex; the key itself is nowhere."""
+
+    key_id: str
+    name: str
+    digest: str = field(repr=False)
+    scopes: tuple[Scope, ...]
+    models: tuple[str, ...] = ()  # slugs; empty: all
+    expires_at_s: float | None = None  # Unix time
+    revoked: bool = False
+    requests_per_minute: int | None = None
+    concurrency: int | None = None
+    monthly_usd: float | None = None
+    monthly_tokens: int | None = None
+    month: str = ""  # "2026-11" (UTC): the month of the two sums below
+    spent_usd: float = 0.0
+    spent_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revisions:
+    """Which state of each part of a snapshot is known; 0 is none. A number changes whenever its part does, and never comes back."""
+
+    models: int = 0
+    endpoints: int = 0
+    principals: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a gateway needs to serve. A part that is None has not changed since the revisions that were asked with."""
+
+    forge_id: str  # new with every start of the forge: revisions of two forges do not compare
+    revisions: Revisions
+    models: tuple[ModelRow, ...] | None = None
+    endpoints: tuple[Endpoint, ...] | None = None
+    principals: tuple[Principal, ...] | None = None
+    key_secret: str = field(default="", repr=False)  # hex: what keys are hashed with
+    counted: int = 0  # the asking gateway's last report that `spent_*` includes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """Make this model warm. None leaves the choice to the forge."""
+
+    slug: str
+    version: str | None = None
+    gpu_type: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRecord:
+    """One request, as it is billed. `model_ms` is the engine's own time; `chars` what the call's texts hold."""
+
+    at_s: float
+    request_id: str
+    key_id: str
+    slug: str
+    version: str
+    gpu_type: str
+    region: str
+    route: str
+    status: int
+    tokens: int
+    passages: int
+    chars: int
+    request_ms: float
+    model_ms: float
+    queue_ms: float
+    cold_start_ms: float
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointLoad:
+    """What one gateway has at one endpoint now."""
+
+    endpoint_id: str
+    in_flight: int
+    idle_s: float  # since the last request came or was answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """One gateway's news. `number` counts up by one; a report that is sent twice is counted once."""
+
+    gateway_id: str
+    number: int
+    usage: tuple[UsageRecord, ...] = ()
+    loads: tuple[EndpointLoad, ...] = ()
+    unreachable: tuple[str, ...] = ()  # endpoint ids that refused or broke a connection
+    key_last_used: tuple[tuple[str, float], ...] = ()  # (key id, seconds ago)
+
+
+class Fleet(Protocol):
+    """The forge, as a gateway sees it. Every call raises NotReady when the forge cannot be reached, within a deadline of its own."""
+
+    async def snapshot(self, gateway_id: str, known: Revisions, forge_id: str, wait_s: float) -> Snapshot:
+        """What changed since `known`; waits up to `wait_s` for a change."""
+        ...
+
+    async def wake(self, wish: Wish) -> None:
+        """Have the model started, if it is not; returns at once. Raises NotReady or BadRequest when that cannot be."""
+        ...
+
+    async def report(self, report: LoadReport) -> None:
+        """Deliver usage and load. When it returns, the usage is kept."""
+        ...

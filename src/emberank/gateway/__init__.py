@@ -1,0 +1,1 @@
+"""The door: many models, many dialects, one port. No weights, no database."""

@@ -1,0 +1,45 @@
+"""The settings of a forge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from emberank.settings.door import DoorSettings
+from emberank.settings.row import row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeSettings(DoorSettings):
+    """Everything `emberank forge` can be told."""
+
+    port: int = row(8010, "port", "TCP port of the control plane; 0 takes a free one and prints it.", 0, 65535)
+    request_timeout_s: float = row(600.0, "seconds", "A request's deadline; `start` waits this long for a model to be warm.", 0.001, 86_400)
+    auth: Literal["keys", "none"] = row(
+        "keys", "name", "`keys`: every call needs an API key. `none`: whoever reaches the port may do everything; for closed networks."
+    )
+    data_dir: str = row(
+        "", "folder", "Database, secrets, logs, your own models, pools and prices. Empty means `$XDG_DATA_HOME/emberank` or `~/.local/share/emberank`."
+    )
+    database_url: str = row("", "URL", "A PostgreSQL database (`postgresql://…`) in the place of the SQLite file in the data folder.", secret=True)
+    api_key: str = row("", "secret", "The first admin key; empty: one is made and shown once.", secret=True)
+    fleet_token: str = row("", "secret", "The secret between gateway and forge, when they do not share a data folder.", secret=True)
+    cache_dir: str = row("", "folder", "Where fetched weights are kept; empty means `$XDG_CACHE_HOME/emberank` or `~/.cache/emberank`.")
+    engine: Literal["openvino", "reference", "fake"] = row(
+        "openvino", "name", "What runs the networks of the runtimes that are started; `fake` is for tests only."
+    )
+    idle_after_s: float = row(900.0, "seconds", "How long an endpoint stays warm after its last request; a version may have its own.", 0.1, 1e9)
+    start_timeout_s: float = row(
+        600.0, "seconds", "How long a start may take before it is given up; fetching weights counts only while nothing arrives.", 0.1, 86_400
+    )
+    stop_timeout_s: float = row(35.0, "seconds", "How long a stopping endpoint may drain before it is killed.", 0.1, 3600)
+    evict_idle: bool = row(True, "yes or no", "Whether a start that does not fit may stop the longest-idle endpoints that are not to be kept warm.")
+    leave_running: bool = row(False, "yes or no", "Whether endpoints are left running when the forge ends, to be adopted by the next one.")
+    probe_after_start: bool = row(True, "yes or no", "Whether a freshly started endpoint is measured with a few requests.")
+    probe_requests: int = row(5, "requests", "Warm requests of one probe.", 1, 1000)
+    usage_keep_days: int = row(90, "days", "How long single requests are kept; their hourly sums stay.", 1, 36_500)
+    local_usd_per_hour: float = row(0.0, "US dollars", "What an hour of this machine costs you; cost figures of target local use it.", 0, 1e6)
+    runtime_threads: int = row(0, "threads", "Threads of each runtime's engine; 0 means one per core.", 0, 4096)
+    max_passages: int = row(1000, "passages", "Passages in one request to a runtime; the gateway's own limit is what callers meet.", 1, 100_000)
+
+    table: ClassVar[str] = "forge"
