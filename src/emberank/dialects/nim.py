@@ -61,7 +61,11 @@ class Parsed(Generic[Call]):
 
 def parse_ranking(body: bytes, rules: Rules) -> Parsed[RankCall]:
     """POST /v1/ranking. Raises BadRequest naming the field and what would be right."""
-    fields = body_object(body)
+    return read_ranking(body_object(body), rules)
+
+
+def read_ranking(fields: dict[str, Any], rules: Rules) -> Parsed[RankCall]:
+    """As `parse_ranking`, of a body that is an object already."""
     ignored = unknown_fields(fields, RANKING_FIELDS)
     if rules.ranking_unknown_fields == "reject":
         refuse_unknown(ignored, RANKING_FIELDS)
@@ -125,7 +129,11 @@ def _passage(passage: object, at: str, strict: bool) -> Content:
 
 def parse_embeddings(body: bytes, rules: Rules) -> Parsed[EmbedCall]:
     """POST /v1/embeddings, NIM's and OpenAI's fields. Raises BadRequest with NIM's own sentences where it has them."""
-    fields = body_object(body)
+    return read_embeddings(body_object(body), rules)
+
+
+def read_embeddings(fields: dict[str, Any], rules: Rules) -> Parsed[EmbedCall]:
+    """As `parse_embeddings`, of a body that is an object already."""
     ignored = unknown_fields(fields, EMBEDDING_FIELDS)
     if rules.embeddings_unknown_fields == "reject":
         refuse_unknown(ignored, EMBEDDING_FIELDS)
@@ -218,11 +226,57 @@ def _input_type(fields: dict[str, Any], inputs: tuple[Content, ...]) -> InputTyp
     return "query"
 
 
+def write_ranking(call: RankCall, model: str) -> bytes:
+    """The body that asks a NIM's /v1/ranking for `call`, under the name by which that NIM knows the model."""
+    fields: dict[str, object] = {
+        "model": model,
+        "query": {"text": call.query.text},
+        "passages": [{"text": passage.text} if passage.image is None else _image_passage(passage) for passage in call.passages],
+        "truncate": call.truncate,
+    }
+    if call.top_n is not None:
+        fields["top_n"] = call.top_n
+    return orjson.dumps(fields)
+
+
+def _image_passage(passage: Content) -> dict[str, object]:
+    return {"image": passage.image} if passage.text is None else {"text": passage.text, "image": passage.image}
+
+
+def write_embeddings(call: EmbedCall, model: str) -> bytes:
+    """The body that asks a NIM's /v1/embeddings for `call`. What is as NIM's defaults have it is left out: older ones know fewer fields."""
+    fields: dict[str, object] = {"model": model, "input": [_input(content) for content in call.inputs], "truncate": call.truncate}
+    if any(content.image is not None or "data:image/" in (content.text or "") for content in call.inputs):
+        fields["modality"] = [content.modality for content in call.inputs]  # or it would be guessed from the texts
+    if call.input_type is not None:
+        fields["input_type"] = call.input_type
+    if call.dimensions is not None:
+        fields["dimensions"] = call.dimensions
+    if call.embedding_type != "float":
+        fields["embedding_type"] = call.embedding_type
+    if call.encoding_format != "float":
+        fields["encoding_format"] = call.encoding_format
+    return orjson.dumps(fields)
+
+
+def _input(content: Content) -> str:
+    if content.image is None:
+        return content.text or ""
+    # The tag holds every data URL; a bare one is found only in base64.
+    return content.image if content.text is None and ";base64," in content.image else f'<img src="{content.image}"/>{content.text or ""}'
+
+
 def render_ranking(result: RankResult) -> bytes:
     """`rankings` with every passage, best first, and `usage`, which some clients read without looking whether it is there."""
     # As float32, which is what a logit is: the shortest decimals that read back to the same number.
     rankings = [{"index": ranked.index, "logit": np.float32(ranked.logit)} for ranked in result.ranked]
     return orjson.dumps({"rankings": rankings, "usage": _usage(result)}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def cut_ranking(body: bytes, top_n: int) -> bytes:
+    """A NIM's ranking answer with its best `top_n` passages."""
+    fields = orjson.loads(body)
+    return orjson.dumps({**fields, "rankings": fields["rankings"][:top_n]})
 
 
 def render_embeddings(result: EmbedResult, encoding_format: Literal["float", "base64"]) -> bytes:

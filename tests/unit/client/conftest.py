@@ -1,0 +1,33 @@
+"""Both event loops, and a bound on every wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from wire import WAIT_S
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run a coroutine to its end on a fresh loop of either kind; fail when that takes too long, or leaves a task behind."""
+
+    async def bounded(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        async with asyncio.timeout(WAIT_S):
+            result = await coroutine
+        # asyncio's own server keeps a task for a TLS handshake that its client broke off.
+        left = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") != "_accept_connection2"]
+        assert left == [asyncio.current_task()]
+        return result
+
+    def go(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop) as runner:
+            return runner.run(bounded(coroutine))
+
+    return go
