@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from emberank.contract.errors import ModelNotFound, NotFound, SettingError
 from emberank.contract.inference import Task
+
+_LIKELY = 24
+MOST_NEAR_NAMES = 6  # a 404 names what may have been meant, not the whole catalogue
+_LONGEST_NAME = 200  # a caller's text: comparing it with every name must stay cheap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +54,7 @@ class Version:
     head: Literal["auto", "late_interaction"] = "auto"
     sha256: Mapping[str, str] = field(default_factory=dict)
     memory_gb: float | None = None  # what it needs, known or estimated, until starts have measured it
-    settings: Mapping[str, str] = field(default_factory=dict)  # runtime settings, e.g. {"precision": "int8"}
+    settings: Mapping[str, str] = field(default_factory=dict)  # runtime settings, e.g. {"precision": "int8"}; of a nim: source: api_key_env, served_name
     idle_after_s: float | None = None  # None: as the forge's setting says
     gpu_types: tuple[str, ...] = ()  # on which it may run; empty: any that has the memory
     note: str = ""  # what a reader should know, e.g. that the weights need an accepted licence
@@ -82,3 +89,127 @@ class Model:
     def names(self) -> tuple[str, ...]:
         """Every name it answers to."""
         return (self.slug, self.id, *self.aliases)
+
+
+def plain(name: str) -> str:
+    """A name without the differences clients make of it: case, and `.`, `_`, `-` for one another. The same as runtime/roster.py's, plus LiteLLM's `ranking/`."""
+    return name.strip().lower().replace("_", "-").replace(".", "-").removeprefix("ranking/")
+
+
+def needs_gb(model: Model, version: Version) -> float | None:
+    """Memory (10^9 bytes) that a version needs: as its entry says, else estimated from its weights, else unknown."""
+    if version.memory_gb is not None:
+        return version.memory_gb
+    if model.parameters is None:
+        return None
+    bytes_each = 2 if model.dtype in ("BF16", "FP16") else 4
+    # The weights, a fifth more for what a run holds, and the process itself. Measured: 0.35 GB for the 22.7 M parameters of all-MiniLM-L6-v2.
+    return round(model.parameters * bytes_each * 1.2 / 1e9 + 0.3, 2)
+
+
+def launch_spec(model: Model, version: Version) -> dict[str, Any]:
+    """The runtime's model-file entry for a version: what to fetch, what it must be, and every name it answers to."""
+    scheme, _, rest = version.source.partition(":")
+    if scheme == "nim":
+        raise SettingError(f"{model.slug} {version.name} is somebody else's server ({rest}): it is not started here")
+    spec: dict[str, Any] = {"name": model.id, "aliases": [name for name in dict.fromkeys(model.names) if name != model.id], "task": model.task}
+    spec |= {"preset": rest} if scheme == "preset" else {"source": version.source}
+    # A preset brings its own head, hashes and licence: what is not said here must not be said over it.
+    spec |= {"head": version.head} if version.head != "auto" else {}
+    spec |= {"sha256": dict(version.sha256)} if version.sha256 else {}
+    spec |= {"license": "; ".join(model.licenses)} if model.licenses else {}
+    license_url = next((url for title, url in model.links.items() if "licen" in title.lower()), "")
+    spec |= {"license_url": license_url} if license_url else {}
+    if model.golden is not None:
+        golden = model.golden
+        spec["golden"] = {"query": golden.query, "passages": list(golden.passages), "scores": list(golden.scores), "tolerance": golden.tolerance}
+    return spec
+
+
+class Catalog:
+    """Models in order, and every name they answer to. Raises SettingError when two of them claim one name."""
+
+    def __init__(self, models: Sequence[Model] = ()) -> None:
+        self._models = tuple(models)
+        self._names: dict[str, Model] = {}
+        for model in self._models:
+            for name in model.names:
+                taken = self._names.setdefault(plain(name), model)
+                if taken is not model:
+                    raise SettingError(f"model {model.slug!r}: the name {name!r} is already a name of {taken.slug!r}")
+        self._derived = self._derive()
+        self._pieces = {name: _pieces(name) for name in (*self._names, *self._derived)}
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def resolve(self, name: str) -> Model:
+        """The model of that slug, id or alias in any spelling, with or without its publisher. Raises ModelNotFound, which says what is near."""
+        found = self._find(plain(name))
+        if found is None:
+            raise ModelNotFound(name, self._near(plain(name[:_LONGEST_NAME])))
+        return found
+
+    def __contains__(self, name: str) -> bool:
+        return self._find(plain(name)) is not None
+
+    def names(self, model: Model) -> tuple[str, ...]:
+        """Every name the model answers to, those that are derived from others among them; none twice but for its spelling."""
+        names = {plain(name): name for name in reversed(model.names)}
+        derived = [name for name, owner in self._derived.items() if owner is model]
+        return (*dict.fromkeys(names[plain(name)] for name in model.names), *derived)
+
+    def version(self, model: Model, name: str | None = None) -> Version:
+        """The version called `name` (`v1` or `1`), the first one for None. Raises NotFound, which lists them."""
+        if name is None:
+            return model.versions[0]
+        wanted = name.strip().lower()
+        for version in model.versions:
+            if version.name.lower() in (wanted, f"v{wanted}"):
+                return version
+        known = ", ".join(version.name for version in model.versions)
+        raise NotFound(f"{model.slug} has no version {name[:_LONGEST_NAME]!r}; known versions: {known}")
+
+    def search(self, text: str = "", *, task: Task | None = None, tags: Sequence[str] = ()) -> tuple[Model, ...]:
+        """The models for `task` that carry all `tags` and have every word of `text` in a name, title, description, tag, category or licence."""
+        words = [plain(word) for word in text.split()]
+        return tuple(
+            model
+            for model in self._models
+            if task in (None, model.task) and all(tag in model.tags for tag in tags) and all(word in _searched(model) for word in words)
+        )
+
+    def tags(self) -> tuple[str, ...]:
+        """Every tag that a model carries, sorted."""
+        return tuple(sorted({tag for model in self._models for tag in model.tags}))
+
+    def _find(self, name: str) -> Model | None:
+        return self._names.get(name) or self._derived.get(name)
+
+    def _derive(self) -> dict[str, Model]:
+        """Names nobody wrote down: `publisher/name` as a slug, and without the publisher. One that would mean two models means none."""
+        owners: dict[str, dict[str, Model]] = {}
+        for model in self._models:
+            for name in (plain(name) for name in model.names if "/" in name):
+                for derived in (name.replace("/", "-"), name.rpartition("/")[2]):
+                    owners.setdefault(derived, {})[model.slug] = model
+        return {name: next(iter(models.values())) for name, models in owners.items() if name not in self._names and len(models) == 1}
+
+    def _near(self, name: str) -> tuple[str, ...]:
+        # difflib is thorough and slow: it looks only at the names that share most three-letter pieces, so that a wrong name costs milliseconds.
+        wanted = _pieces(name)
+        likely = heapq.nlargest(_LIKELY, self._pieces, key=lambda known: len(self._pieces[known] & wanted))
+        near = difflib.get_close_matches(name, likely, MOST_NEAR_NAMES, 0.5)
+        models = [self._names.get(match) or self._derived[match] for match in near] or self._models[:MOST_NEAR_NAMES]
+        return tuple(dict.fromkeys(model.id for model in models))
+
+
+def _pieces(name: str) -> frozenset[str]:
+    return frozenset(name[start : start + 3] for start in range(max(1, len(name) - 2)))
+
+
+def _searched(model: Model) -> str:
+    return plain("\n".join((*model.names, model.title, model.description, model.category, model.source, *model.tags, *model.licenses)))

@@ -1,0 +1,86 @@
+"""Health, version, metrics, the API's own description, and two pages for people: what needs no key. Names no model that is the user's own."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from emberank import __version__
+from emberank.contract.fleet import Phase
+from emberank.dialects import nim
+from emberank.forge.answers import written
+from emberank.forge.openapi import document
+from emberank.forge.pages import docs_page, index_page
+from emberank.forge.parts import Parts
+from emberank.serving.exchange import Exchange, Handler
+from emberank.serving.metrics import CONTENT_TYPE
+
+_PHASES: tuple[Phase, ...] = ("STARTING", "WARM", "DRAINING", "FAILED")
+_POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Content-Type-Options": "nosniff"}
+_OWN = "yours"  # the source of an entry that a user added
+
+
+class AboutRoutes:
+    """What the forge says of itself."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._document = document()
+
+    def handlers(self) -> list[tuple[str, str, Handler]]:
+        """Method, path and handler of each."""
+        return [
+            ("GET", "/v1/health/live", self.live),
+            ("GET", "/v1/health/ready", self.ready),
+            ("GET", "/v1/version", self.version),
+            ("GET", "/v1/metrics", self.metrics),
+            ("GET", "/openapi.json", self.openapi),
+            ("GET", "/v1/openapi.json", self.openapi),
+            ("GET", "/docs", self.docs),
+            ("GET", "/", self.index),
+        ]
+
+    async def live(self, exchange: Exchange) -> bytes:
+        """The process runs and its event loop turns."""
+        return nim.render_health(True, "live", word="live")
+
+    async def ready(self, exchange: Exchange) -> Response:
+        """Whether requests are taken."""
+        found = self._parts.readiness
+        headers = {} if found.ready else {"Retry-After": "1"}
+        body = nim.render_health(found.ready, "ready" if found.ready else found.state, word="ready")
+        return Response(body, 200 if found.ready else 503, media_type="application/json", headers=headers)
+
+    async def version(self, exchange: Exchange) -> bytes:
+        """`release` is ours, `api` the wire's."""
+        return written({"release": __version__, "api": "1"})
+
+    async def metrics(self, exchange: Exchange) -> Response:
+        """Prometheus text."""
+        parts = self._parts
+        phases = [one.phase for one in parts.life.deployments()]
+        for phase in _PHASES:
+            parts.metrics.endpoints.labels(phase).set(phases.count(phase))
+        parts.metrics.samples.set(len(parts.windows))
+        parts.metrics.keys.set(sum(map(parts.keys.is_in_force, parts.keys.all())))
+        parts.metrics.gateways.set(parts.intake.gateways())
+        parts.metrics.ready.set(parts.readiness.ready)
+        return Response(parts.metrics.render(), media_type=CONTENT_TYPE)
+
+    async def openapi(self, exchange: Exchange) -> bytes:
+        """The document."""
+        return written(self._document)
+
+    async def docs(self, exchange: Exchange) -> Response:
+        """The document, to read."""
+        return HTMLResponse(docs_page(self._document, self._base(exchange.request)), headers=_POLICY)
+
+    async def index(self, exchange: Exchange) -> Response:
+        """What is here, and what to call."""
+        models = list(self._parts.catalog())
+        shown = [model for model in models if model.source != _OWN or self._parts.settings.auth == "none"]
+        return HTMLResponse(index_page(shown, len(models) - len(shown), self._base(exchange.request)), headers=_POLICY)
+
+    def _base(self, request: Request) -> str:
+        """What callers reach the installation by. A Host header is the caller's own text: the pages escape it."""
+        return (self._parts.settings.public_url or str(request.base_url)).rstrip("/")

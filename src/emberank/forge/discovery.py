@@ -1,0 +1,201 @@
+"""This machine in, its pools out: the CPU with the memory it may use, and each kind of GPU. Knows nothing of models, and starts nothing.
+
+GPUs are seen through NVML, when `nvidia-ml-py` and a driver are there. Memory is 10^9 bytes a GB, as everywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import psutil
+
+from emberank.forge.targets import CPU, LOCAL, GpuType, Pool, Price, Target, gpu_type_named
+
+log = logging.getLogger(__name__)
+
+USABLE = 0.9  # of a CPU machine's memory: the rest is the system's and ours
+NO_GPU_ENGINE = "this release's runtime computes on CPUs only: the GPU is listed, and not used"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What this process and its children may use, and what of it is free now. In a container that is the container's limit."""
+
+    total_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU as its driver sees it now."""
+
+    uuid: str
+    name: str
+    total_bytes: int
+    free_bytes: int
+
+
+class Gpus(Protocol):
+    """Looks at the GPUs of this machine."""
+
+    def look(self) -> tuple[Gpu, ...]:
+        """Every GPU that can be looked at, with its memory now. Does not raise."""
+        ...
+
+
+class Nvml:
+    """GPUs through NVIDIA's management library, which `pynvml` binds. Raises whatever that raises when there is no driver."""
+
+    def __init__(self, pynvml: Any) -> None:
+        self._nvml = pynvml
+        pynvml.nvmlInit()
+
+    def look(self) -> tuple[Gpu, ...]:
+        """Every GPU that answers: one that has fallen off its bus, or shares the system's memory, is left out."""
+        found = []
+        with suppress(self._nvml.NVMLError):
+            for place in range(self._nvml.nvmlDeviceGetCount()):
+                with suppress(self._nvml.NVMLError):
+                    found.append(self._gpu(self._nvml.nvmlDeviceGetHandleByIndex(place)))
+        return tuple(found)
+
+    def _gpu(self, handle: Any) -> Gpu:
+        memory = self._nvml.nvmlDeviceGetMemoryInfo(handle)
+        name, uuid = self._nvml.nvmlDeviceGetName(handle), self._nvml.nvmlDeviceGetUUID(handle)
+        return Gpu(uuid=_text(uuid), name=_text(name), total_bytes=int(memory.total), free_bytes=int(memory.free))
+
+
+class NoGpus:
+    """A machine without GPUs."""
+
+    def look(self) -> tuple[Gpu, ...]:
+        """None."""
+        return ()
+
+
+def local_gpus() -> Gpus:
+    """NVML when it is installed and finds a driver, no GPUs otherwise."""
+    try:
+        return Nvml(importlib.import_module("pynvml"))
+    except ImportError:
+        log.info("nvidia-ml-py is not installed: GPUs are not looked for", extra={"action": "gpus_not_looked_for"})
+    except Exception as cause:  # noqa: BLE001 - a broken driver breaks in ways of its own, and must not keep a CPU machine from serving
+        log.info("no GPU was found: %s", type(cause).__name__, extra={"action": "no_gpus"})
+    return NoGpus()
+
+
+def discover(
+    types: Sequence[GpuType], memory: Memory, gpus: Gpus, *, cores: int, usd_per_hour: float | None = None, day: str = "", gpu_engine: bool = False
+) -> tuple[Pool, ...]:
+    """The pools of this machine, all in region `local`: the CPU first, then a pool for each type of GPU.
+
+    `usd_per_hour` is what an hour of this machine costs, said on `day`; None: not known. Without a `gpu_engine` GPU pools are there and closed.
+    """
+    price = None if usd_per_hour is None else Price(usd_per_hour=usd_per_hour, source="local_usd_per_hour", date=day)
+    return (cpu_pool(memory, cores, price), *gpu_pools(types, gpus.look(), price, "" if gpu_engine else NO_GPU_ENGINE))
+
+
+def cpu_pool(memory: Memory, cores: int, price: Price | None = None) -> Pool:
+    """This machine's CPU. Endpoints share its cores, so memory is what really bounds them; an idle one costs only that."""
+    return Pool(target=Target(CPU, LOCAL), memory_bytes=int(memory.total_bytes * USABLE), slots=max(4, 2 * cores), price=price)
+
+
+def gpu_pools(types: Sequence[GpuType], gpus: Iterable[Gpu], price: Price | None = None, closed: str = "") -> tuple[Pool, ...]:
+    """One pool for each type of GPU, its devices by UUID: numbers change when a GPU is hidden, UUIDs do not."""
+    by_type: dict[str, list[Gpu]] = {}
+    for gpu in gpus:
+        by_type.setdefault(gpu_type_named(types, gpu.name), []).append(gpu)
+    return tuple(
+        Pool(
+            target=Target(name, LOCAL),
+            memory_bytes=min(gpu.total_bytes for gpu in found) * len(found),
+            slots=len(found),
+            price=price,
+            devices=tuple(gpu.uuid for gpu in found),
+            closed=closed,
+        )
+        for name, found in by_type.items()
+    )
+
+
+def free_bytes(pool: Pool, memory: Memory, gpus: Sequence[Gpu]) -> Mapping[str, int]:
+    """What is free now for one more endpoint of a pool: by device on a GPU pool, under "" on a CPU. A device that is not to be seen has nothing free."""
+    if not pool.devices:
+        return {"": min(memory.free_bytes, pool.memory_bytes)}
+    free = {gpu.uuid: gpu.free_bytes for gpu in gpus}
+    return {device: min(free.get(device, 0), pool.most_bytes) for device in pool.devices}
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def machine_memory(root: Path = Path("/")) -> Memory:
+    """This machine's memory, or the container's where that is less."""
+    system = psutil.virtual_memory()
+    found = Memory(total_bytes=system.total, free_bytes=system.available)
+    for group in cgroup_memory(root):
+        found = Memory(total_bytes=min(found.total_bytes, group.total_bytes), free_bytes=min(found.free_bytes, group.free_bytes))
+    return found
+
+
+def cgroup_memory(root: Path = Path("/")) -> tuple[Memory, ...]:
+    """The limits of the control groups (v2 or v1) around this process, from its own up to the outermost; those without a limit are left out."""
+    found = []
+    for folder, limit_file, used_file, inactive in _groups(root):
+        limit = _number(folder / limit_file)
+        if limit is not None:
+            # Cached pages that nobody uses count as used, and are given back when memory is wanted.
+            used = (_number(folder / used_file) or 0) - _stat(folder / "memory.stat", inactive)
+            found.append(Memory(total_bytes=limit, free_bytes=max(0, limit - max(0, used))))
+    return tuple(found)
+
+
+def _groups(root: Path) -> Iterable[tuple[Path, str, str, str]]:
+    try:
+        lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers == "":
+            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        relative = PurePosixPath(path.lstrip("/"))
+        # Seen from inside a container, the path may be the host's and the group be mounted at the top.
+        for below in (relative, *relative.parents) if ".." not in relative.parts else (PurePosixPath(),):
+            yield (base / below, *names)
+
+
+def _number(path: Path) -> int | None:
+    """The file's number; None for `max` and for a file that is not there."""
+    try:
+        return int(path.read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _stat(path: Path, name: str) -> int:
+    try:
+        lines = path.read_text("ascii").splitlines()
+    except (OSError, ValueError):
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
+
+
+def _text(value: str | bytes) -> str:
+    # Older bindings hand out bytes.
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

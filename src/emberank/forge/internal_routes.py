@@ -1,0 +1,53 @@
+"""`/internal/…`: what gateways ask: the snapshot, wishes, reports. For who has the fleet's token; to everybody else these routes do not exist."""
+
+from __future__ import annotations
+
+from emberank.contract.errors import BadRequest
+from emberank.dialects import fleet
+from emberank.forge.parts import Parts
+from emberank.serving.exchange import Exchange, Handler
+
+_MOST_WAIT_S = 60.0
+
+
+class InternalRoutes:
+    """The three arrows."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def handlers(self) -> list[tuple[str, str, Handler]]:
+        """Method, path and handler of each."""
+        return [
+            ("GET", "/internal/snapshot", self.snapshot),
+            ("POST", "/internal/wake", self.wake),
+            ("POST", "/internal/report", self.report),
+        ]
+
+    async def snapshot(self, exchange: Exchange) -> bytes:
+        """What changed, as soon as it does."""
+        self._require_fleet(exchange)
+        call = fleet.read_snapshot_fields(exchange.request.query_params)
+        await self._parts.intake.know(call.gateway_id)
+        news = await self._parts.snapshots.next(call.gateway_id, call.known, call.forge_id, min(call.wait_s, _MOST_WAIT_S))
+        return fleet.encode(news)
+
+    async def wake(self, exchange: Exchange) -> bytes:
+        """Have a model started; answers at once."""
+        self._require_fleet(exchange)
+        wish = fleet.decode_wish(exchange.body)
+        found = self._parts.life.wake(wish)
+        exchange.model = found.key.slug
+        return b"{}"
+
+    async def report(self, exchange: Exchange) -> bytes:
+        """Take usage and load. When this is answered, the usage is kept."""
+        self._require_fleet(exchange)
+        report = fleet.decode_report(exchange.body)
+        if not report.gateway_id or report.number < 0:
+            raise BadRequest("a report needs the gateway's id and its number, from 0 on")
+        await self._parts.intake.take(report)
+        return b"{}"
+
+    def _require_fleet(self, exchange: Exchange) -> None:
+        self._parts.callers.require_fleet(exchange.request.headers.raw, exchange.request.url.path)
