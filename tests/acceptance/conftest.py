@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import ssl
@@ -13,16 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from acceptance_environment import environment
 from tinybert import write_checkpoint
 from wire import Client, until
 
 END_S = 30.0
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """The caller's environment without any setting of ours or NVIDIA's, but for the cache, and with these."""
-    ours = re.compile(r"EMBERANK_(?!CACHE_DIR)|NIM_|LOG_FORMAT$|RUST_LOG$|SHOW_CONFIG$")
-    return {name: value for name, value in os.environ.items() if not ours.match(name)} | variables
 
 
 def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

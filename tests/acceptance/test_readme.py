@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from acceptance_environment import environment
+from up_process import KEY, Authorized, Up
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -18,12 +22,16 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.S)
 def curls() -> list[tuple[str, dict[str, Any]]]:
     """Path and body of every curl line; read with the shell's own quoting, so that a line that cannot be pasted fails here."""
     lines = [shlex.split(text) for kind, text in BLOCKS if kind == "sh" and text.startswith("curl ")]
+    assert all("Authorization: Bearer $FORGE_API_KEY" in words for words in lines)
     return [(words[2].partition(":8000")[2], json.loads(words[words.index("-d") + 1])) for words in lines]
 
 
 @pytest.fixture(scope="module")
-def client(weights: Path, launch: Any) -> Any:
-    return launch().ready()
+def client(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authorized]:
+    """What `make serve` runs, with a key of ours; the lines of the README carry it in a variable."""
+    up = Up(tmp_path_factory.mktemp("readme"), environment(EMBERANK_API_KEY=KEY))
+    yield up.ready()
+    up.end()
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:

@@ -10,11 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from emberank.contract.errors import StartError
-from emberank.evaluate import as_json, as_table, evaluate, http_embedder, http_scorer, options, require_extra
+from emberank.evaluate.flags import add_flags
+
+HELP = "measure ranking quality on a test collection"
+DESCRIPTION = "BM25, then rerank: nDCG@10, MRR, recall, TREC run files."
+__all__ = ["DESCRIPTION", "HELP", "add_flags", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; returns the exit status."""
+    from emberank.evaluate import as_json, as_table, evaluate, http_embedder, http_scorer, options, require_extra
+
     chosen = options(arguments)
     require_extra()
     with nullcontext(chosen.url) if chosen.url else _own_runtime() as url, http_scorer(url, chosen.model) as scorer:

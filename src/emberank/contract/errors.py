@@ -4,6 +4,8 @@ EmberankError
 ├── RequestError                  the caller can mend it
 │   ├── BadRequest           400  the body, a field or a header is wrong
 │   ├── InputTooLong         400  over the model's token limit with truncate=NONE (422 as a setting)
+│   ├── Unauthorized         401  no key, or one that is unknown, revoked or expired
+│   ├── Forbidden            403  the key is good, and may not do this
 │   ├── NotFound             404  no such route
 │   ├── ModelNotFound        404  no such model here; the message lists what is served
 │   ├── MethodNotAllowed     405  the route exists, the method does not
@@ -62,6 +64,20 @@ class InputTooLong(RequestError):
 
     def __init__(self, length: int, limit: int, *, status: int | None = None) -> None:
         super().__init__(f"Input length {length} exceeds maximum allowed token size {limit}", status=status)
+
+
+class Unauthorized(RequestError):
+    """401: no key, or one that is unknown, revoked or expired."""
+
+    status = 401
+    type = "authentication_error"
+
+
+class Forbidden(RequestError):
+    """403: the key is good, and may not do this."""
+
+    status = 403
+    type = "permission_error"
 
 
 class NotFound(RequestError):

@@ -16,6 +16,7 @@ from emberank.runtime.heads import Floats, quantise
 from emberank.runtime.job import Job
 from emberank.runtime.model import ServedModel
 from emberank.runtime.plans import Plan
+from emberank.telemetry import RequestTrace
 
 T = TypeVar("T")
 
@@ -33,10 +34,10 @@ class Pipeline:
         """Let the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def rank(self, model: ServedModel, call: RankCall, deadline: float) -> RankResult:
+    async def rank(self, model: ServedModel, call: RankCall, deadline: float, trace: RequestTrace | None = None) -> RankResult:
         """Rank the passages. `deadline` in seconds of time.monotonic. Raises BadRequest, InputTooLong, ServerBusy, ServerFault."""
         query, *passages = _texts(model, (call.query, *call.passages), lambda i: f"passages[{i - 1}]" if i else "query")
-        plan, timings = await self._run(model, lambda: model.rank_plan(query, passages, call.truncate), deadline)
+        plan, timings = await self._run(model, lambda: model.rank_plan(query, passages, call.truncate), deadline, trace)
         logits = plan.values()
         # Stable, so that equal logits keep the order of the call: NIM clients trust the server's order.
         order = np.argsort(-logits, kind="stable")[: call.top_n]
@@ -48,12 +49,12 @@ class Pipeline:
             truncated=plan.truncated,
         )
 
-    async def embed(self, model: ServedModel, call: EmbedCall, deadline: float) -> EmbedResult:
+    async def embed(self, model: ServedModel, call: EmbedCall, deadline: float, trace: RequestTrace | None = None) -> EmbedResult:
         """Embed the inputs. The same deadline and errors as `rank`."""
         if call.dimensions is not None and call.dimensions != model.dimensions:
             raise BadRequest(f"dimensions {call.dimensions} is not supported by model '{model.name}'; supported: {model.dimensions}")
         texts = _texts(model, call.inputs, lambda i: f"input[{i}]")
-        plan, timings = await self._run(model, lambda: model.embed_plan(texts, call.input_type, call.truncate), deadline)
+        plan, timings = await self._run(model, lambda: model.embed_plan(texts, call.input_type, call.truncate), deadline, trace)
         return EmbedResult(
             model=model.name,
             vectors=quantise(plan.values(), call.embedding_type),
@@ -62,12 +63,17 @@ class Pipeline:
             truncated=plan.truncated,
         )
 
-    async def _run(self, model: ServedModel, make: Callable[[], Plan], deadline: float) -> tuple[Plan, Timings]:
+    async def _run(self, model: ServedModel, make: Callable[[], Plan], deadline: float, trace: RequestTrace | None) -> tuple[Plan, Timings]:
         began = time.monotonic()
         plan = await self._planned(make, deadline)
         tokenized = time.monotonic()
         job = Job(sequences=plan.sequences, take=plan.take, deadline=deadline, leads=plan.leads)
-        await model.backend.batcher.submit(job)
+        try:
+            await model.backend.batcher.submit(job)
+        finally:
+            if trace is not None:
+                trace.child("tokenize", began, tokenized, {"emberank.sequences": len(plan.sequences)})
+                _trace_job(trace, job)
         return plan, Timings(tokenize_ms=(tokenized - began) * 1e3, queue_ms=(job.started - job.submitted) * 1e3, engine_ms=job.engine_s * 1e3)
 
     async def _planned(self, make: Callable[[], Plan], deadline: float) -> Plan:
@@ -91,6 +97,16 @@ def _texts(model: ServedModel, contents: tuple[Content, ...], place: Callable[[i
             raise BadRequest(f"{place(i)} holds an image, and model '{model.name}' reads text only; send text, or ask a server that serves a vision model")
         texts.append(content.text)
     return texts
+
+
+def _trace_job(trace: RequestTrace, job: Job) -> None:
+    """What became of a job, until now: refused, given up in the queue, or run."""
+    now = time.monotonic()
+    if job.submitted:
+        trace.child("queue", job.submitted, job.started or now)
+    if job.started:
+        # Others' batches may run between its own: `engine_ms` is its share.
+        trace.child("engine", job.started, now, {"emberank.engine_ms": job.engine_s * 1e3})
 
 
 def cosine(a: Floats, b: Floats) -> float:

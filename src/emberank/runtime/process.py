@@ -35,6 +35,7 @@ from emberank.runtime.status_file import StatusFile
 from emberank.runtime.weights import TerminalProgress, default_cache_dir
 from emberank.serving.listener import Server, bind, check_tls, drain_on_signals, loop_factory, server, url_of
 from emberank.settings import RuntimeSettings
+from emberank.telemetry import Traces
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ class RuntimeProcess:
         self.specs = specs(settings)
         self.metrics = Metrics()
         self.pipeline = Pipeline(settings.tokenizer_threads or min(4, cores()), settings.max_queue_size, settings.queue_full_status)
-        self.server = RuntimeServer(settings, self.pipeline, self.metrics)
+        self.traces = Traces.from_env("emberank-runtime")
+        self.server = RuntimeServer(settings, self.pipeline, self.metrics, self.traces)
         self.models: list[ServedModel] = []
         self._failure: EmberankError | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -147,6 +149,7 @@ class RuntimeProcess:
         for backend in {id(model.backend): model.backend for model in self.models}.values():
             backend.batcher.stop()
             backend.engine.close()
+        self.traces.close()
 
 
 def run(settings: RuntimeSettings) -> int:

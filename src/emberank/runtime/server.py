@@ -31,18 +31,21 @@ from emberank.serving.exchange import Exchange, Exchanges, request_id_of
 from emberank.serving.metrics import CONTENT_TYPE
 from emberank.serving.paths import PlainPaths
 from emberank.settings import RuntimeSettings
+from emberank.telemetry import Traces
+from emberank.telemetry.traces import INPUTS, PASSAGES, PROMPT_TOKENS
 
 
 class RuntimeServer:
     """The HTTP surface of one process. `roster` is empty until loading is done; `ready` is False until the golden examples came out right."""
 
-    def __init__(self, settings: RuntimeSettings, pipeline: Pipeline, metrics: Metrics) -> None:
+    def __init__(self, settings: RuntimeSettings, pipeline: Pipeline, metrics: Metrics, traces: Traces | None = None) -> None:
         self.roster = Roster()
         self.ready = False
         self.state = "loading"  # what a caller is told while not ready
         self._settings = settings
         self._pipeline = pipeline
         self._metrics = metrics
+        self._traces = traces
         self._rules = nim.Rules(
             max_passages=settings.max_passages,
             max_inputs=settings.max_inputs,
@@ -54,7 +57,7 @@ class RuntimeServer:
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
-        exchanges = Exchanges(self._settings, self._metrics)
+        exchanges = Exchanges(self._settings, self._metrics, self._traces)
 
         def get(path: str, handler: object, route: str | None = None) -> Route:
             return Route(path, exchanges.endpoint(route or path, handler), methods=["GET"])  # type: ignore[arg-type]
@@ -95,7 +98,9 @@ class RuntimeServer:
             call = replace(call, model=f"{path['org']}/{path['model']}")
         model = self._loaded().resolve(call.model, "rank")
         exchange.model = model.name
-        result = await self._pipeline.rank(model, call, exchange.deadline)
+        if exchange.trace is not None:
+            exchange.trace.note({PASSAGES: len(call.passages)})
+        result = await self._pipeline.rank(model, call, exchange.deadline, exchange.trace)
         self._conclude(exchange, result, parsed.ignored)
         return nim.render_ranking(result)
 
@@ -107,7 +112,9 @@ class RuntimeServer:
         exchange.model = model.name
         if suffix is not None:
             call = replace(call, input_type=suffix)
-        result = await self._pipeline.embed(model, call, exchange.deadline)
+        if exchange.trace is not None:
+            exchange.trace.note({INPUTS: len(call.inputs)})
+        result = await self._pipeline.embed(model, call, exchange.deadline, exchange.trace)
         self._conclude(exchange, result, parsed.ignored)
         return nim.render_embeddings(result, call.encoding_format)
 
@@ -122,6 +129,8 @@ class RuntimeServer:
         t = result.timings
         exchange.headers["Server-Timing"] = f"tokenize;dur={t.tokenize_ms:.2f}, queue;dur={t.queue_ms:.2f}, engine;dur={t.engine_ms:.2f}"
         exchange.headers["Emberank-Prompt-Tokens"] = str(result.usage.prompt_tokens)
+        if exchange.trace is not None:
+            exchange.trace.note({PROMPT_TOKENS: result.usage.prompt_tokens})
         if result.truncated:
             exchange.headers["Emberank-Truncated"] = ",".join(map(str, result.truncated[:50])) + (",..." if len(result.truncated) > 50 else "")
         if ignored:

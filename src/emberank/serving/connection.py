@@ -9,6 +9,7 @@ writing and gets a reset; so what still comes is read and dropped for a moment.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -16,8 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from emberank.contract.errors import BadRequest
 from emberank.dialects import nim
+from emberank.serving.presence import EXTENSION
 
 _LINGER_S = 2.0
+_STATUS_LINE, _END_OF_HEAD = b"HTTP/1.1 ", b"\r\n\r\n"
 
 
 class _Lingering:
@@ -29,6 +32,23 @@ class _Lingering:
         self.receiving = False  # in the middle of a request
         self.lingering = False
         self.hurried = False  # the server ends
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        """An answer's head waits for its body, which comes at once or in a moment: one packet, and one time that the client is woken."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.writelines((head, data))
+        elif data.endswith(_END_OF_HEAD) and data.startswith(_STATUS_LINE):
+            self._head = data
+            self._loop.call_soon(self._write_head)
+        else:
+            self._transport.write(data)
+
+    def _write_head(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -37,6 +57,7 @@ class _Lingering:
         return self.lingering or bool(self._transport.is_closing())
 
     def close(self) -> None:
+        self._write_head()
         if not self.receiving or self.hurried or self.is_closing():
             self._transport.close()
             return
@@ -53,6 +74,8 @@ class Connection(HttpToolsProtocol):
     headers_within_s: float
     body_within_s: float
     _late: asyncio.TimerHandle | None = None
+    _lost = False
+    _when_lost: Callable[[], object] | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Headers are awaited from here on."""
@@ -62,7 +85,18 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is awaited any more."""
         self._came()
+        self._lost = True
+        if self._when_lost is not None:
+            self._when_lost()
         super().connection_lost(exc)
+
+    def on_lost(self, call: Callable[[], object] | None) -> None:
+        """See presence.Line."""
+        self._when_lost = call
+        if call is not None:
+            self.flow.resume_reading()  # a body that came in large pieces has paused it, and a pause hears nothing
+            if self._lost:
+                call()
 
     def shutdown(self) -> None:
         """The server ends: what is still being sent is not read."""
@@ -81,6 +115,7 @@ class Connection(HttpToolsProtocol):
         if not self._offers_upgrade():
             # The whole body, whoever reads it: a handler's own time-out is between two pieces, and a 404 has no handler.
             self._expect(self.body_within_s)
+            self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:

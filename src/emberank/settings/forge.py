@@ -18,6 +18,7 @@ class ForgeSettings(DoorSettings):
     auth: Literal["keys", "none"] = row(
         "keys", "name", "`keys`: every call needs an API key. `none`: whoever reaches the port may do everything; for closed networks."
     )
+    public_url: str = row("", "URL", "What callers reach this installation by, for links and lines to paste; `emberank up` knows it.")
     data_dir: str = row(
         "", "folder", "Database, secrets, logs, your own models, pools and prices. Empty means `$XDG_DATA_HOME/emberank` or `~/.local/share/emberank`."
     )
@@ -36,7 +37,7 @@ class ForgeSettings(DoorSettings):
     evict_idle: bool = row(True, "yes or no", "Whether a start that does not fit may stop the longest-idle endpoints that are not to be kept warm.")
     leave_running: bool = row(False, "yes or no", "Whether endpoints are left running when the forge ends, to be adopted by the next one.")
     probe_after_start: bool = row(True, "yes or no", "Whether a freshly started endpoint is measured with a few requests.")
-    probe_requests: int = row(5, "requests", "Warm requests of one probe.", 1, 1000)
+    probe_requests: int = row(10, "requests", "Warm requests of one probe.", 1, 1000)
     usage_keep_days: int = row(90, "days", "How long single requests are kept; their hourly sums stay.", 1, 36_500)
     local_usd_per_hour: float = row(0.0, "US dollars", "What an hour of this machine costs you; cost figures of target local use it.", 0, 1e6)
     runtime_threads: int = row(0, "threads", "Threads of each runtime's engine; 0 means one per core.", 0, 4096)

@@ -30,10 +30,16 @@ class GatewaySettings(DoorSettings):
     fleet_token: str = row("", "secret", "The secret between gateway and forge, when they do not share a data folder.", secret=True)
     usage_flush_s: float = row(1.0, "seconds", "How often usage and load go to the forge: the most usage that a killed gateway can lose.", 0.05, 60)
     max_held: int = row(1024, "requests", "Requests that may wait for one cold model before new ones are refused with Retry-After.", 1, 1 << 20)
+    forge_patience_s: float = row(
+        30.0, "seconds", "How long a request for a cold model waits for a forge that cannot be reached, as while it restarts, before it gets a 503.", 0, 3600
+    )
     max_in_flight: int = row(4096, "requests", "Requests being answered at one time before new ones are refused with Retry-After.", 1, 1 << 20)
     max_upstream_connections: int = row(256, "connections", "Connections to one endpoint.", 1, 1 << 16)
     max_passages: int = row(512, "passages", "Passages in one ranking request; 512 is NIM's limit, 1000 the hosted one's.", 1, 100_000)
     max_inputs: int = row(8192, "inputs", "Inputs in one embeddings request.", 1, 1_000_000)
+    default_truncate: Literal["NONE", "START", "END"] = row(
+        "NONE", "name", "What is done with an over-long input when the request does not say: NONE refuses it, as NIM does."
+    )
     ranking_unknown_fields: Literal["reject", "ignore"] = row(
         "ignore", "rule", "Unknown fields of a ranking request: many clients send fields of their own; `reject` answers 400 as the 2.x NIM does."
     )

@@ -75,5 +75,5 @@ def set_up_logging(level: str, form: Literal["pretty", "compact", "json"]) -> No
     root.setLevel(level.upper())
     # uvicorn says at INFO what our own lines say with ids.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, root.level))
-    for noisy in ("httpx", "httpcore", "huggingface_hub", "asyncio"):
+    for noisy in ("httpx", "httpcore", "huggingface_hub", "asyncio", "urllib3", "opentelemetry"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -169,6 +169,62 @@ def test_timings_are_said_and_are_no_nonsense(pipeline: Pipeline, embedder: Serv
     assert all(math.isfinite(ms) and 0 <= ms < WAIT_S * 1e3 for ms in (timings.tokenize_ms, timings.queue_ms, timings.engine_ms))
 
 
+class Spans:
+    """In the place of a request's trace."""
+
+    def __init__(self) -> None:
+        self.children: list[tuple[str, float, float, Any]] = []
+
+    def child(self, name: str, start: float, end: float, attributes: Any = None) -> None:
+        self.children.append((name, start, end, attributes))
+
+    @property
+    def names(self) -> list[str]:
+        return [child[0] for child in self.children]
+
+
+def test_a_trace_gets_the_three_stages_with_the_times_they_had(pipeline: Pipeline, embedder: ServedModel) -> None:
+    spans, began = Spans(), time.monotonic()
+    timings = run(pipeline.embed(embedder, embed_call(*PASSAGES), soon(), spans)).timings  # type: ignore[arg-type]
+    assert spans.names == ["tokenize", "queue", "engine"]
+    times = [moment for _, start, end, _ in spans.children for moment in (start, end)]
+    assert times == sorted(times)
+    assert began <= times[0] <= times[-1] <= time.monotonic()
+    assert [(end - start) * 1e3 for _, start, end, _ in spans.children[:2]] == pytest.approx([timings.tokenize_ms, timings.queue_ms])
+    assert [child[3] for child in spans.children] == [{"emberank.sequences": 5}, None, {"emberank.engine_ms": timings.engine_ms}]
+
+
+def test_a_trace_of_a_call_that_is_given_up_in_the_queue_ends_in_the_queue(pipeline: Pipeline, embedder: ServedModel) -> None:
+    spans, gate = Spans(), threading.Event()
+    engine(embedder).gate = gate
+
+    async def test() -> None:
+        first = asyncio.create_task(pipeline.embed(embedder, embed_call("snow"), soon()))
+        while not engine(embedder).batches:  # noqa: ASYNC110  run() bounds the wait
+            await asyncio.sleep(0)
+        late = asyncio.create_task(pipeline.embed(embedder, embed_call("ice"), soon(), spans))  # type: ignore[arg-type]
+        while embedder.backend.batcher.queued_jobs < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        late.cancel()
+        await asyncio.gather(late, return_exceptions=True)
+        gate.set()
+        await first
+
+    run(test())
+    assert spans.names == ["tokenize", "queue"]
+
+
+def test_a_trace_of_a_call_that_the_engine_failed_has_all_three_stages(pipeline: Pipeline, embedder: ServedModel) -> None:
+    def fail(batch: object) -> None:
+        raise ZeroDivisionError
+
+    spans = Spans()
+    engine(embedder).before_run = fail
+    with pytest.raises(ServerFault):
+        run(pipeline.embed(embedder, embed_call("snow"), soon(), spans))  # type: ignore[arg-type]
+    assert spans.names == ["tokenize", "queue", "engine"]
+
+
 def test_tokenising_does_not_hold_up_the_event_loop(pipeline: Pipeline, embedder: ServedModel) -> None:
     slow = Slow(embedder)
 

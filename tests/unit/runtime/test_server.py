@@ -30,12 +30,12 @@ class StubPipeline:
         self.truncated: tuple[int, ...] = ()
         self.error: Exception | None = None
 
-    async def rank(self, model: Any, call: RankCall, deadline: float) -> RankResult:
+    async def rank(self, model: Any, call: RankCall, deadline: float, trace: object = None) -> RankResult:
         self._take(model, call)
         ranked = (Ranked(1, 2.0), Ranked(0, -2.0))
         return RankResult(model=model.name, ranked=ranked, usage=Usage(prompt_tokens=9), timings=TIMINGS, truncated=self.truncated)
 
-    async def embed(self, model: Any, call: EmbedCall, deadline: float) -> EmbedResult:
+    async def embed(self, model: Any, call: EmbedCall, deadline: float, trace: object = None) -> EmbedResult:
         self._take(model, call)
         vectors = np.zeros((len(call.inputs), 2), np.float32)
         return EmbedResult(model=model.name, vectors=vectors, usage=Usage(prompt_tokens=5), timings=TIMINGS, truncated=self.truncated)

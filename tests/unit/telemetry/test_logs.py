@@ -98,7 +98,7 @@ def test_a_traceback_stands_below_its_line(compact: bool) -> None:
 @pytest.fixture
 def loggers() -> Iterator[None]:
     """Everything that set_up_logging changes is put back."""
-    names = (None, "uvicorn", "httpx", "httpcore", "huggingface_hub", "asyncio")
+    names = (None, "uvicorn", "httpx", "httpcore", "huggingface_hub", "asyncio", "urllib3", "opentelemetry")
     before = {name: (logging.getLogger(name).level, logging.getLogger(name).handlers[:]) for name in names}
     yield
     for name, (level, handlers) in before.items():
@@ -142,8 +142,8 @@ def test_setting_up_twice_writes_each_line_once(capsys: pytest.CaptureFixture[st
 @pytest.mark.usefixtures("loggers")
 def test_what_other_libraries_say_at_info_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging("info", "json")
-    for name in ("uvicorn.error", "httpx", "huggingface_hub.file_download", "asyncio"):
+    for name in ("uvicorn.error", "httpx", "huggingface_hub.file_download", "asyncio", "urllib3.connectionpool", "opentelemetry.sdk.trace"):
         logging.getLogger(name).info("chatter")
         logging.getLogger(name).warning("trouble")
     lines = [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()]
-    assert lines == ["trouble"] * 4
+    assert lines == ["trouble"] * 6

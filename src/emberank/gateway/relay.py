@@ -1,0 +1,92 @@
+"""A control request in, the forge's own answer out, as it is, piece by piece. Knows no route: the forge checks the key and says what is what."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from emberank.client.answer import Stream
+from emberank.client.failures import TransportError
+from emberank.client.pool import Pool
+from emberank.client.request import passed_on
+from emberank.client.url import read_url
+from emberank.contract.errors import DeadlineExceeded
+from emberank.gateway.errors import ForgeAway
+from emberank.gateway.forge_link import Address
+from emberank.serving.exchange import Exchange
+from emberank.serving.presence import WhileConnected, client_left
+
+_PIECE_WITHIN_S = 60.0
+# What we say of ourselves, whoever said it before.
+_OURS = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"x-request-timeout", b"host", b"content-length")
+
+
+class Relay:
+    """The way to the forge."""
+
+    def __init__(self, address: Callable[[], Address], pool: Pool) -> None:
+        self._address = address
+        self._pool = pool
+
+    async def answer(self, exchange: Exchange) -> Response:
+        """The forge's answer, whose body is still coming. Raises ForgeAway, DeadlineExceeded."""
+        scope = exchange.request.scope
+        query = scope["query_string"].decode("latin-1")
+        stack = AsyncExitStack()
+        try:
+            path = scope.get("raw_path") or scope["path"].encode()
+            url = read_url(f"{self._address().url}{path.decode('latin-1')}{'?' if query else ''}{query}")
+            stream = self._pool.stream(scope["method"], url, _headers(exchange), exchange.body, deadline=exchange.deadline, piece_within_s=_PIECE_WITHIN_S)
+            return Relayed(await stack.enter_async_context(stream), stack)
+        except (TransportError, ValueError) as cause:
+            message = "the forge, which answers this, cannot be reached; inference on warm models goes on without it"
+            raise ForgeAway(message, retry_after_s=2) from cause
+
+
+def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    scope = exchange.request.scope
+    headers = [(name, value) for name, value in passed_on(scope["headers"]) if name not in _OURS]
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    client = scope.get("client")
+    left_s = max(exchange.deadline - time.monotonic(), 0.001)
+    return [
+        *headers,
+        (b"x-request-id", exchange.request_id.encode("latin-1")),
+        (b"x-request-timeout", b"%.3f" % left_s),
+        (b"x-forwarded-for", client[0].encode("latin-1") if client else b"unknown"),
+        (b"x-forwarded-proto", scope["scheme"].encode("latin-1")),
+        (b"x-forwarded-host", host),
+    ]
+
+
+class Relayed(Response):
+    """An answer that is passed on while it comes."""
+
+    def __init__(self, stream: Stream, stack: AsyncExitStack) -> None:
+        super().__init__(status_code=stream.status)
+        # Frames are this connection's own affair, but for a length that is known.
+        length = [(name, value) for name, value in stream.headers if name == b"content-length"]
+        self.raw_headers = [*(pair for pair in passed_on(stream.headers) if pair[0] != b"date"), *length]
+        self._stream = stream
+        self._stack = stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass it on. A client that leaves ends it, and so does a forge that breaks off: in the middle of a body nothing else can be said."""
+        async with self._stack:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            try:
+                with WhileConnected(Request(scope, receive)):
+                    async for piece in self._stream:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            except (TransportError, DeadlineExceeded):
+                return  # the server closes a connection whose answer was not finished
+            except asyncio.CancelledError as cause:
+                if not client_left(cause):
+                    raise
