@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,9 @@ import pytest
 
 from acceptance_environment import environment
 from page_scripts import SLUG, run_script
+from stores import PostgresServer
 from tinybert import write_checkpoint
-from up_process import KEY, Up, phase
+from up_process import KEY, Authorized, Up, phase
 from wire import Client, until
 
 TINY = "tiny-rank"
@@ -335,13 +340,20 @@ def _another(up: Up, pid: int) -> bool:
         return False
 
 
+class Patient(Authorized):
+    """A client that waits a minute."""
+
+    def connect(self, timeout_s: float = 60.0) -> http.client.HTTPConnection:
+        return super().connect(timeout_s)
+
+
 def test_a_hung_runtime_is_found_out_and_replaced(launch_up: Launch) -> None:
     up = launch_up()
     client = up.ready()
     warm(client)
     (runtime,) = up.runtimes()
     runtime.suspend()
-    assert client.post(f"/v1/inference/{TINY}", ASK, {"X-Request-Timeout": "60"}).status == 200
+    assert Patient(client.port).post(f"/v1/inference/{TINY}", ASK, {"X-Request-Timeout": "60"}).status == 200
     assert [process.pid for process in up.runtimes()] != [runtime.pid]
 
 
@@ -446,3 +458,77 @@ def test_a_signal_in_the_middle_of_a_start_ends_everything(launch_up: Launch) ->
     assert time.monotonic() - began < 60
     assert up.runtimes() == []
     assert os.path.exists(up.data)
+
+
+# --- faults
+
+
+def test_a_checkpoint_that_is_added_is_served_within_seconds(launch_up: Launch, emberank: Any, tmp_path: Path) -> None:
+    up = launch_up()
+    client = up.ready()
+    folder = write_checkpoint(tmp_path / "My_Own Ranker", ranks=True, seed=11)
+    added = emberank("add", str(folder), "--data-dir", str(up.data))
+    assert added.returncode == 0, added.stderr
+    assert "my-own-ranker" in added.stdout
+    until(lambda: client.get("/v1/models/my-own-ranker").status == 200, "the forge has read it")
+    until(lambda: client.post("/v1/inference/my-own-ranker", ASK).status == 200, "the gateway knows it too")
+
+
+def test_a_start_that_never_becomes_ready_is_given_up_with_its_reason(launch_up: Launch) -> None:
+    up = launch_up(EMBERANK_START_TIMEOUT_S="0.1")
+    client = up.ready()
+    reply = client.post(f"/v1/inference/{TINY}", ASK)
+    assert reply.status == 503
+    status = client.get(f"/v1/model-families/{TINY}/status?version=v1").json
+    assert status["endpoints"][0]["reason"] == "start_timeout"
+    until(lambda: up.runtimes() == [], "nothing of it is left")
+
+
+def test_a_locked_database_holds_up_no_request_and_loses_no_usage(launch_up: Launch) -> None:
+    up = launch_up()
+    client = up.ready()
+    warm(client)
+    with contextlib.closing(sqlite3.connect(up.data / "emberank.db", isolation_level=None, timeout=20)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert [client.post(f"/v1/inference/{TINY}", ASK).status for _ in range(10)] == [200] * 10
+        other.execute("ROLLBACK")
+    until(lambda: sum(row["requests"] for row in client.get("/v1/usage").json["data"]) == 10, "all of it is counted", 40)
+
+
+def test_an_expired_key_is_refused_everywhere(shared: Up) -> None:
+    admin = shared.ready()
+    soon = datetime.fromtimestamp(time.time() + 1.5, UTC).isoformat()
+    made = admin.post("/v1/keys", {"name": "short", "scopes": ["inference", "read"], "expires_at": soon})
+    assert made.status == 201, made.body
+    short = {"Authorization": f"Bearer {made.json['key']}"}
+    until(lambda: admin.post(f"/v1/inference/{TINY}", ASK, short).status == 401, "it has expired")
+    assert admin.get(f"/v1/models/{TINY}", short).status == 401
+    assert "expired" in admin.post(f"/v1/inference/{TINY}", ASK, short).message
+
+
+def test_a_budget_is_kept(shared: Up) -> None:
+    admin = shared.ready()
+    made = admin.post("/v1/keys", {"name": "poor", "scopes": ["inference"], "monthly_tokens": 10}).json
+    poor = {"Authorization": f"Bearer {made['key']}"}
+    until(lambda: admin.post(f"/v1/inference/{TINY}", ASK, poor).status != 401, "the gateway knows the key")
+    until(lambda: admin.post(f"/v1/inference/{TINY}", ASK, poor).status == 429, "the budget is used up")
+    assert "token" in admin.post(f"/v1/inference/{TINY}", ASK, poor).message
+
+
+def test_a_pin_to_a_target_that_nothing_here_provides_says_why_and_what_else_there_is(shared: Up) -> None:
+    reply = shared.ready().post(f"/v1/inference/{SLUG}", ASK | {"gpu_type": "H200", "region": "eu-north2"})
+    assert 400 <= reply.status < 600
+    assert "H200" in reply.message
+    assert "B200" in reply.message
+
+
+def test_everything_works_on_postgresql_too(launch_up: Launch, postgres: PostgresServer) -> None:
+    url = postgres.new_schema()
+    up = launch_up(EMBERANK_DATABASE_URL=url)
+    client = up.ready()
+    assert [client.post(f"/v1/inference/{TINY}", ASK).status for _ in range(3)] == [200] * 3
+    until(lambda: sum(row["requests"] for row in client.get("/v1/usage").json["data"]) == 3, "usage is counted")
+    assert not (up.data / "emberank.db").exists()
+    assert up.stop() == 0
+    again = launch_up(EMBERANK_DATABASE_URL=url)
+    assert sum(row["requests"] for row in again.ready().get("/v1/usage").json["data"]) == 3

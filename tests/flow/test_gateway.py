@@ -118,6 +118,14 @@ class Running(Client):
         self._loop = _Loop()
         self._thread = threading.Thread(target=self._serve, name="gateway")
         self._thread.start()
+        until(self._listens, "it listens")
+
+    def _listens(self) -> bool:
+        try:
+            with self.raw():
+                return True
+        except ConnectionError:
+            return False
 
     def _serve(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -200,6 +208,16 @@ def test_an_answers_head_and_body_come_in_one_piece(gateway: Running) -> None:
     head, _, body = data.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert body == RANKED
+
+
+def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(gateway: Running) -> None:
+    data = request("/v1/ranking", json.dumps(RANKING).encode(), f"Authorization: Bearer {KEY}", "Expect: 100-continue")
+    head, _, body = data.partition(b"\r\n\r\n")
+    with gateway.raw() as sock:
+        sock.sendall(head + b"\r\n\r\n")
+        assert sock.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(body)
+        assert receive(sock).body == RANKED
 
 
 def test_requests_that_come_one_behind_the_other_are_answered_in_order(gateway: Running) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -38,8 +40,10 @@ def rules(parts: Parts) -> list[Rule]:
 def forge_app(parts: Parts) -> ASGIApp:
     """The ASGI application of one forge."""
     exchanges = Exchanges(parts.settings, parts.metrics, parts.traces)
-    open_to_all = [*AboutRoutes(parts).handlers(), *InternalRoutes(parts).handlers()]
-    routes = [Route(path, exchanges.endpoint(path, handler), methods=[method]) for method, path, handler in open_to_all]
+    routes = [Route(path, exchanges.endpoint(path, handler), methods=[method]) for method, path, handler in AboutRoutes(parts).handlers()]
+    # Gateways call every second: one line a request is for requests of users.
+    internal = [(method, path, exchanges.endpoint(path, handler, level=logging.DEBUG)) for method, path, handler in InternalRoutes(parts).handlers()]
+    routes += [Route(path, endpoint, methods=[method]) for method, path, endpoint in internal]
     routes += [Route(rule.path, exchanges.endpoint(_label(rule.path), guarded(rule, parts.callers)), methods=[rule.method]) for rule in rules(parts)]
 
     async def no_route(request: Request, cause: Exception) -> Response:
@@ -51,7 +55,8 @@ def forge_app(parts: Parts) -> ASGIApp:
         if status == 404 or path.startswith("/internal/"):
             error, headers = NotFound(missing(path)), {}
         elif status == 405:
-            error = MethodNotAllowed(f"{request.method} is not allowed on {path[:200]!r}; allowed: {headers.get('Allow', '')}")
+            headers["Allow"] = ", ".join(sorted(headers.get("Allow", "").split(", ")))
+            error = MethodNotAllowed(f"{request.method} is not allowed on {path[:200]!r}; allowed: {headers['Allow']}")
         parts.metrics.failed(route="none", kind=error.type)
         headers["X-Request-Id"] = request_id = request_id_of(request)
         return Response(nim.render_error(error, request_id, openai=False), error.http_status, media_type="application/json", headers=headers)

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 Health: TypeAlias = Literal["unknown", "ready", "failing", "unreachable"]
 Ask: TypeAlias = Callable[[Running, float], bool]
 _PATH = "/v1/health/ready"
+_DOUBT_S = 1.0
 
 
 def is_ready(running: Running, timeout_s: float) -> bool:
@@ -136,4 +137,6 @@ class EndpointProbe:
         watched.failures = 0 if check.answer else watched.failures + 1
         if check.answer:
             watched.hurried = False
-        watched.next_at = now if watched.hurried else now + self._every_s
+        # One that failed is asked again soon: what hangs is found out in seconds, and what was only busy has a little time.
+        again_s = min(_DOUBT_S, self._every_s) if watched.failures else self._every_s
+        watched.next_at = now if watched.hurried else now + again_s

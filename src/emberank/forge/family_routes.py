@@ -14,6 +14,7 @@ from emberank.dialects.reading import kind
 from emberank.forge.answers import Row, endpoint_status, failure_of, phase_of, started, status_path, written
 from emberank.forge.asked import FILTERS, Asked, fields_of, pin_of, query_of
 from emberank.forge.callers import check_budget, check_scope
+from emberank.forge.costs import shown
 from emberank.forge.deployments import Deployment
 from emberank.forge.model_routes import MOST_ALTERNATIVES, alternatives, why_not
 from emberank.forge.parts import Parts
@@ -105,7 +106,7 @@ class FamilyRoutes:
             version = next((version for version in asked.model.versions if version.name == one.key.version), asked.chosen)
             usual = measured_at(parts.windows, one.key.slug, one.key.version, one.key.target).starts.typical_ms
             row = endpoint_status(one, parts.intake.in_flight(one.id), etas.get(one.id), parts.idle_after_s(version), now, wall_s)
-            rows.append(row | {"usual_cold_start_ms": usual.value, "usual_cold_start_n": usual.n})
+            rows.append(row | {"usual_cold_start_ms": shown(usual.value), "usual_cold_start_n": usual.n})
         return rows
 
     def _require_runnable(self, asked: Asked) -> None:

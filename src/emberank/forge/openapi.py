@@ -79,7 +79,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/model-families/{slug}/status", "Life cycle", "What runs now", "FamilyStatus", query=_PIN),
     Operation("post", "/v1/model-families/{slug}/start", "Life cycle", "Prewarm; answers when it is warm", "Started", body="StartRequest", query=_PIN),
     Operation("post", "/v1/model-families/{slug}/stop", "Life cycle", "Drain and free the target", "Stopped", body="StopRequest", query=_PIN),
-    Operation("get", "/v1/targets", "Targets", "Machines, what is free, and prices", "Targets"),
+    Operation("get", "/v1/targets", "Targets", "Machines, what is free, and prices", "Targets", query=("gpu_type", "region")),
     Operation("get", "/v1/probes", "Targets", "The last probes", "Probes", query=("model",)),
     Operation("post", "/v1/probes", "Targets", "Measure a model on a target", "Probe", "202", body="ProbeRequest"),
     Operation("get", "/v1/probes/{probe_id}", "Targets", "One probe", "Probe"),

@@ -63,7 +63,10 @@ class ProbeRoutes:
             raise BadRequest(f"cold must be true or false, not {kind(cold)}")
         asked = self._asked(exchange, caller, fields)
         version = asked.version.name if asked.version else None
-        probe = self._parts.probes.request(asked.model.slug, version, asked.gpu_type, asked.region, cold=bool(cold))
+        runnable = [offer.target for offer in asked.here if offer.runnable]
+        # One target is left: its row awaits a probe from now on, and not only when the scheduler has chosen it.
+        gpu_type, region = runnable[0] if len(runnable) == 1 else (asked.gpu_type, asked.region)
+        probe = self._parts.probes.request(asked.model.slug, version, gpu_type, region, cold=bool(cold))
         self._parts.snapshots.models_changed([asked.model.slug])
         exchange.headers["Location"] = f"/v1/probes/{probe.id}"
         return answered(written(probe_row(probe)), 202, exchange)

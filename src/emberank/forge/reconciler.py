@@ -122,10 +122,14 @@ class Reconciler:
         return replace(self._register.get(found.key) or found, was_cold=was_cold)
 
     def stop(self, slug: str, version: str | None = None, gpu_type: str | None = None, region: str | None = None) -> tuple[Deployment, ...]:
-        """Drain and end what runs of a model, or of that version, GPU type and region of it; returns what it came to. Raises ModelNotFound."""
+        """Drain and end what runs of a model, or of that version, GPU type and region of it; returns what it came to.
+
+        Raises ModelNotFound, or NotFound for the version. A target on which nothing runs is no error.
+        """
         now = self._clock()
-        asked = (self.catalog.resolve(slug).slug, version, gpu_type, region)
-        keys = [one.key for one in self._register if all(wanted in (None, value) for wanted, value in zip(asked, one.key, strict=True))]
+        model = self.catalog.resolve(slug)
+        asked = (model.slug, version and self.catalog.version(model, version).name, gpu_type and gpu_type.lower(), region and region.lower())
+        keys = [one.key for one in self._register if _matches(one.key, asked)]
         for key in keys:
             self._acts.stop(key, "asked", now)
             self._turn(key, now)
@@ -347,6 +351,11 @@ class Reconciler:
             # It went with the machine, or with the forge that was starting it. Whoever still waits for it asks again.
             again = replace(cold(one.key, now), keep_warm=one.keep_warm, failures=one.failures)
             self._register.put(again) if one.keep_warm else self._register.drop(one.key)
+
+
+def _matches(key: Key, asked: tuple[str | None, ...]) -> bool:
+    names = (key.slug, key.version, key.gpu_type.lower(), key.region.lower())
+    return all(wanted in (None, name) for wanted, name in zip(asked, names, strict=True))
 
 
 def _wanted(one: Deployment, keep_warm: bool | None, now: float) -> Deployment:

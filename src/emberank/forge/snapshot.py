@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from emberank.contract.fleet import Endpoint, ModelRow, Principal, Revisions, Sn
 from emberank.forge.catalog import Catalog, Model, Version
 
 T = TypeVar("T")
+_MOST_AT_ONCE_S = 0.01
 TRAFFIC_EVERY_S = 5.0  # what traffic says of a target's standing reaches the gateways so often
 
 
@@ -57,14 +59,31 @@ class ModelRows:
         for slug in slugs:
             self._rows.pop(slug, None)
 
+    async def fill(self) -> None:
+        """Make what is missing, bit by bit: with thousands of targets it takes seconds, for which nothing else shall stand still."""
+        catalog = self._current()
+        began = time.perf_counter()
+        for model in catalog:
+            if model.slug not in self._rows:
+                self._rows[model.slug] = model_row(catalog, model, self._targets_of)
+            if time.perf_counter() - began > _MOST_AT_ONCE_S:
+                await asyncio.sleep(0)
+                began = time.perf_counter()
+                if self._current() is not catalog:
+                    return
+
     def all(self) -> tuple[ModelRow, ...]:
         """All rows, in the catalogue's order."""
-        catalog = self._catalog()
-        if catalog is not self._made_of:
-            self._made_of, self._rows = catalog, {}
+        catalog = self._current()
         rows = (self._rows.get(model.slug) or model_row(catalog, model, self._targets_of) for model in catalog)
         self._rows = {row.slug: row for row in rows}
         return tuple(self._rows.values())
+
+    def _current(self) -> Catalog:
+        catalog = self._catalog()
+        if catalog is not self._made_of:
+            self._made_of, self._rows = catalog, {}
+        return catalog
 
 
 @dataclass(slots=True)
@@ -154,7 +173,7 @@ class Snapshots:
         ends = self._clock() + wait_s
         while True:
             waiting = self._waiting.event  # before looking: what changes while this looks is not missed
-            self._refresh()
+            await self._refresh()
             left_s = ends - self._clock()
             if known != self._revisions() or left_s <= 0 or self._closed:
                 return self._since(gateway_id, known)
@@ -167,13 +186,15 @@ class Snapshots:
         self._closed = True
         self._waiting.tell()
 
-    def _refresh(self) -> None:
+    async def _refresh(self) -> None:
         now = self._clock()
         if self._later and now - self._traffic_at >= TRAFFIC_EVERY_S:
             self._rows.touch(self._later)
             self._later.clear()
             self._traffic_at = now
             self._models.stale = True
+        if self._models.stale:
+            await self._rows.fill()
         self._models.refresh()
         self._endpoints.refresh()
         self._principals.refresh()

@@ -7,7 +7,7 @@ from emberank.forge.answers import Row, listed
 from emberank.forge.asked import query_of
 from emberank.forge.parts import Parts
 from emberank.forge.rules import Rule
-from emberank.forge.targets import Pool, Price
+from emberank.forge.targets import Offer, Pool, Price, matching
 from emberank.serving.exchange import Exchange
 
 
@@ -22,10 +22,18 @@ class TargetRoutes:
         return [Rule("GET", "/v1/targets", ("read", "inference", "manage"), self.targets)]
 
     async def targets(self, exchange: Exchange, caller: Principal) -> bytes:
-        """Every pool with what runs in it, and every price that is known."""
-        query_of(exchange.request)
-        prices = [{"gpu_type": target.gpu_type, "region": target.region or None, **price_row(price)} for target, price in self._parts.prices.items()]
-        return listed([self._pool(pool, caller) for pool in self._parts.pools], prices=prices)
+        """Every pool with what runs in it, and every price that is known; `gpu_type` and `region` filter both."""
+        query = query_of(exchange.request, "gpu_type", "region")
+        known = [Offer(target=pool.target, pool=pool, price=pool.price) for pool in self._parts.pools]
+        known += [Offer(target=target, price=price) for target, price in self._parts.prices.items()]
+        found = matching(known, query.get("gpu_type"), query.get("region"))
+        pools = [self._pool(offer.pool, caller) for offer in found if offer.pool is not None]
+        prices = [
+            {"gpu_type": offer.target.gpu_type, "region": offer.target.region or None, **price_row(offer.price)}
+            for offer in found
+            if offer.pool is None and offer.price is not None
+        ]
+        return listed(pools, prices=prices)
 
     def _pool(self, pool: Pool, caller: Principal) -> Row:
         inside = [one for one in self._parts.life.deployments() if one.key.target == pool.target and one.phase in ("STARTING", "WARM", "DRAINING")]

@@ -74,8 +74,9 @@ class GatewayApp:
         exchange.model = ask.model.slug
         run = Run(ask, exchange)
         now, wall_s = time.monotonic(), time.time()
+        self._check_room()
         with self._view.limits.admitted(principal, now, wall_s), self._bills.billed(run, principal, route, now, wall_s):
-            self._admit()
+            self._in_flight += 1
             try:
                 answer = await self._upstream.run(run)
             finally:
@@ -95,10 +96,9 @@ class GatewayApp:
             check_scope(principal, scope)
         return principal
 
-    def _admit(self) -> None:
+    def _check_room(self) -> None:
         if self._in_flight >= self._settings.max_in_flight:
             raise QueueFull("the gateway is answering as many requests as it may", status=self._settings.queue_full_status, retry_after_s=1)
-        self._in_flight += 1
 
     async def models(self, exchange: Exchange) -> bytes:
         """GET /v1/models, in NIM's shape: the models that the key may use."""

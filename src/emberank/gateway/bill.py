@@ -17,6 +17,7 @@ from emberank.gateway.limits import Limits
 from emberank.gateway.metrics import GatewayMetrics
 from emberank.gateway.upstream import Run
 from emberank.gateway.usage import Usage
+from emberank.telemetry.traces import PASSAGES, PROMPT_TOKENS, TARGET
 
 _GONE = 499
 _MS_PER_HOUR = 3.6e6
@@ -57,6 +58,8 @@ class Bills:
         self._metrics.ran(model=ask.model.slug, seconds=run.upstream_s, tokens=run.tokens, cost_usd=cost_usd)
         self._limits.spend(principal.key_id, number=self._usage.number, wall_s=wall_s, usd=cost_usd, tokens=run.tokens)
         run.exchange.extra["target"] = place.target
+        if run.exchange.trace is not None:
+            run.exchange.trace.note({TARGET: place.target, PASSAGES: ask.passages, PROMPT_TOKENS: run.tokens})
         self._usage.add(
             UsageRecord(
                 at_s=wall_s,

@@ -45,7 +45,8 @@ class Gateway:
         known = fleet or link
         places = self.view.places
         self.hold = Hold(known, places, settings, metrics)
-        self.usage = Usage(known, Spool(data_dir(settings.data_dir) / "usage-spool"), places.loads, settings.usage_flush_s, self.gateway_id, metrics)
+        spool = Spool(data_dir(settings.data_dir) / "usage-spool")
+        self.usage = Usage(known, spool, lambda now: places.loads(now, self.hold.waiting()), settings.usage_flush_s, self.gateway_id, metrics)
         self.feed = SnapshotFeed(known, self.view, self.gateway_id, metrics, self.hold.changed)
         upstream = Upstream(self.pool, places, self.hold, metrics, self.usage.unreachable)
         self.app = GatewayApp(settings, self.view, upstream, self.usage, Relay(link.address, self.forge_pool), self.feed, metrics)

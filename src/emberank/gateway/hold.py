@@ -89,6 +89,15 @@ class Hold:
             if failed is not None:
                 self._settle(group, self._failed(group.model, failed, now))
 
+    def waiting(self) -> dict[str, int]:
+        """How many wait for which endpoint that is starting: what it will have to do when it is warm."""
+        found: Counter[str] = Counter()
+        for group in self._groups.values():
+            starting = next((place for place in self._places.matching(group.wish) if place.endpoint.phase == "STARTING"), None)
+            if starting is not None:
+                found[starting.endpoint.id] += len(group.waiting)
+        return found
+
     def close(self, error: EmberankError) -> None:
         """The process ends: whoever waits, and whoever would, gets this error."""
         self._closed = error

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from emberank.contract.fleet import Principal
 from emberank.gateway.errors import LimitExceeded
@@ -116,7 +117,12 @@ def _refuse(principal: Principal, budget: str, spent: str, wall_s: float) -> Non
 
 def month_of(wall_s: float) -> str:
     """The month of a moment, in UTC: `2026-11`."""
-    moment = time.gmtime(wall_s)
+    return _month_of_hour(int(wall_s // 3600))
+
+
+@lru_cache(maxsize=8)
+def _month_of_hour(hour: int) -> str:
+    moment = time.gmtime(hour * 3600)
     return f"{moment.tm_year:04}-{moment.tm_mon:02}"
 
 

@@ -6,6 +6,7 @@ It serves without a forge as long as it has heard from one, and waits for the fi
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 
@@ -38,6 +39,9 @@ class GatewayProcess:
         serving = server(self.settings, self.gateway.app.asgi(traces))
         drain_on_signals(serving, self.gateway.drain)
         self.gateway.start()
+        # What is there by now stays: looking through it again and again would hold up every request for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
         announcing = asyncio.get_running_loop().create_task(self._announce(listener))
         try:
             await serving.serve(sockets=[listener])

@@ -23,8 +23,8 @@ from emberank.serving.exchange import Exchange
 from emberank.serving.presence import WhileConnected, client_left
 
 _PIECE_WITHIN_S = 60.0
-# What we say of ourselves, whoever said it before.
-_OURS = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"x-request-timeout", b"host", b"content-length")
+# What we say of ourselves, whoever said it before. Host stays the caller's: the forge's pages name the address that they were asked by.
+_OURS = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"x-request-timeout")
 
 
 class Relay:

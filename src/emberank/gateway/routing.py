@@ -5,8 +5,7 @@ What an endpoint has to do is counted in tokens, estimated from characters, of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emberank.contract.fleet import Endpoint, EndpointLoad, ModelRow, TargetRow, Wish
@@ -110,23 +109,10 @@ class Places:
             return None
         return min(failed.values(), key=lambda place: (place.endpoint.retry_in_s or 0.0) + place.seen_at)
 
-    def loads(self, now: float) -> tuple[EndpointLoad, ...]:
-        """What this gateway has at each endpoint that it ever used."""
+    def loads(self, now: float, held: Mapping[str, int]) -> tuple[EndpointLoad, ...]:
+        """What this gateway has at each endpoint that it ever used, and holds for it."""
         return tuple(
-            EndpointLoad(endpoint_id=place.endpoint.id, in_flight=place.in_flight, idle_s=0.0 if place.in_flight else now - place.used_at)
-            for place in self._by_id.values()
-            if place.in_flight or place.used_at > float("-inf")
+            EndpointLoad(endpoint_id=id_, in_flight=busy, idle_s=0.0 if busy else now - place.used_at)
+            for id_, place in self._by_id.items()
+            if (busy := place.in_flight + held.get(id_, 0)) or place.used_at > float("-inf")
         )
-
-
-@contextmanager
-def occupied(place: Place, tokens: int, now: float) -> Iterator[None]:
-    """Counts a request of so many tokens at `place` while it runs."""
-    place.in_flight += 1
-    place.queued_tokens += tokens
-    place.used_at = now
-    try:
-        yield
-    finally:
-        place.in_flight -= 1
-        place.queued_tokens -= tokens

@@ -71,7 +71,8 @@ class SnapshotFeed:
         self._metrics.forge_reachable.set(0)
         if self._away_since is None:
             self._away_since = time.monotonic()
-            log.warning("the forge is away: %s", error.message, extra={"action": "forge_away"})
+            # At a start the forge may simply be slower than its gateway.
+            log.log(logging.WARNING if self._view.ready else logging.INFO, "the forge is away: %s", error.message, extra={"action": "forge_away"})
 
     def _note_heard(self) -> None:
         now = time.monotonic()

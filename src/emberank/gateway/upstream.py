@@ -98,8 +98,11 @@ class Upstream:
                 if place is not None:
                     return place
         finally:
-            waited_s = time.monotonic() - began
+            ended = time.monotonic()
+            waited_s = ended - began
             run.cold_start_ms += waited_s * 1e3
+            if run.exchange.trace is not None:
+                run.exchange.trace.child("hold", began, ended)
             self._metrics.hold_seconds.observe(waited_s)
 
     async def _send(self, run: Run, place: Place) -> Answer:

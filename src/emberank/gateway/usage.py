@@ -64,7 +64,8 @@ class Usage:
         """One request is over."""
         self._records.append(record)
         if len(self._records) >= _MOST_RECORDS:
-            self._full.append(self._numbered((), time.monotonic()))
+            now = time.monotonic()
+            self._full.append(self._numbered(self._loads(now), now))
 
     def key_used(self, key_id: str, now: float) -> None:
         """A key was used."""

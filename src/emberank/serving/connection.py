@@ -90,6 +90,11 @@ class Connection(HttpToolsProtocol):
             self._when_lost()
         super().connection_lost(exc)
 
+    @property
+    def whole(self) -> bool:
+        """See presence.Line."""
+        return self.cycle is not None and not self.cycle.more_body
+
     def on_lost(self, call: Callable[[], object] | None) -> None:
         """See presence.Line."""
         self._when_lost = call

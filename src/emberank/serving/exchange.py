@@ -20,7 +20,7 @@ from starlette.responses import Response
 from emberank.contract.errors import BadRequest, EmberankError, PayloadTooLarge, QueueFull, RequestTimeout, ServerFault, Unauthorized
 from emberank.dialects import nim
 from emberank.serving.metrics import DoorMetrics
-from emberank.serving.presence import WhileConnected, client_left
+from emberank.serving.presence import WhileConnected, client_left, line_of
 from emberank.settings import DoorSettings
 from emberank.telemetry import RequestTrace, Traces
 from emberank.telemetry.traces import MODEL, REQUEST_ID
@@ -69,8 +69,8 @@ class Exchanges:
         self._buffered = 0  # bytes of bodies in memory, all requests together
         metrics.buffered.set_function(lambda: self._buffered)
 
-    def endpoint(self, route: str, handler: Handler, *, openai_errors: bool = False) -> Callable[[Request], Awaitable[Response]]:
-        """A Starlette endpoint that runs `handler` for `route` (the label in logs and metrics)."""
+    def endpoint(self, route: str, handler: Handler, *, openai_errors: bool = False, level: int = logging.INFO) -> Callable[[Request], Awaitable[Response]]:
+        """A Starlette endpoint that runs `handler` for `route` (the label in logs and metrics). `level` is that of its log line."""
 
         async def respond(request: Request) -> Response:
             began = time.monotonic()
@@ -94,7 +94,7 @@ class Exchanges:
             if exchange.trace is not None:
                 exchange.trace.note({MODEL: exchange.model, REQUEST_ID: request_id})
                 exchange.trace.end(response.status_code)
-            self._record(route, exchange, response.status_code, began)
+            self._record(route, exchange, response.status_code, began, level)
             return response
 
         return respond
@@ -123,22 +123,29 @@ class Exchanges:
 
     async def _body(self, request: Request, taken: _Taken) -> bytes:
         """The request's body; `taken` counts it among all bodies in memory until it is answered."""
-        chunks: list[bytes] = []
-        wait_s, loop = self._settings.read_timeout_s, asyncio.get_running_loop()
+        line = line_of(request)
+        if line is not None and line.whole:  # most are, and a time limit costs more than all else here
+            return await self._read(request, taken, None)
+        wait_s = self._settings.read_timeout_s
         try:
-            async with asyncio.timeout(wait_s) as silence:  # one for all pieces: to make one costs as much as to read a piece
-                while True:
-                    message = await request.receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientDisconnect
-                    chunk = message.get("body", b"")
-                    self._count(len(chunk), taken)
-                    chunks.append(chunk)
-                    if not message.get("more_body", False):
-                        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-                    silence.reschedule(loop.time() + wait_s)
+            async with asyncio.timeout(wait_s) as silence:
+                return await self._read(request, taken, silence)
         except TimeoutError as cause:
             raise RequestTimeout(f"the body did not arrive: nothing came for {wait_s:g} s") from cause
+
+    async def _read(self, request: Request, taken: _Taken, silence: asyncio.Timeout | None) -> bytes:
+        chunks: list[bytes] = []
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk = message.get("body", b"")
+            self._count(len(chunk), taken)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            if silence is not None:
+                silence.reschedule(asyncio.get_running_loop().time() + self._settings.read_timeout_s)
 
     def _count(self, size: int, taken: _Taken) -> None:
         taken.size += size
@@ -162,12 +169,13 @@ class Exchanges:
             log.warning(error.message, extra={"action": "request_refused", "request_id": request_id, "status": error.http_status})
         return Response(nim.render_error(error, request_id, openai=openai), error.http_status, media_type="application/json", headers=headers)
 
-    def _record(self, route: str, exchange: Exchange, status: int, began: float) -> None:
+    def _record(self, route: str, exchange: Exchange, status: int, began: float, level: int) -> None:
         seconds = time.monotonic() - began
         self._metrics.answered(route=route, model=exchange.model, status=status, seconds=seconds)
-        if log.isEnabledFor(logging.INFO):
+        if log.isEnabledFor(level):
             line = {"action": "request", "status": status, "ms": seconds * 1e3, "model": exchange.model, "request_id": exchange.request_id, **exchange.extra}
-            log.info("%s", route, extra=line)
+            # log.info would look through the stack for the line of code that calls it, which this line does not say.
+            log.handle(log.makeRecord(log.name, level, "", 0, "%s", (route,), None, extra=line))
 
 
 def _traced(traces: Traces, route: str, request: Request, began: float) -> RequestTrace | None:

@@ -17,6 +17,11 @@ _LEFT = "the client closed its connection"
 class Line(Protocol):
     """A connection that says when it is lost. Serves one request at a time."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of the latest request is there: reading it waits for nothing."""
+        ...
+
     def on_lost(self, call: Callable[[], object] | None) -> None:
         """Call this when it is lost, or at once when it is; None: nothing any more."""
         ...
@@ -25,6 +30,12 @@ class Line(Protocol):
 def client_left(cause: asyncio.CancelledError) -> bool:
     """Whether this cancellation is ours."""
     return bool(cause.args) and cause.args[0] == _LEFT
+
+
+def line_of(request: Request) -> Line | None:
+    """The connection a request came on, where the server is ours."""
+    line: Line | None = request.scope.get("extensions", {}).get(EXTENSION)
+    return line
 
 
 class WhileConnected:
@@ -40,7 +51,7 @@ class WhileConnected:
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._line = self._request.scope.get("extensions", {}).get(EXTENSION)
+        self._line = line_of(self._request)
         if self._line is not None:  # costs nothing, where a watcher costs as much as a quarter of a small request
             self._line.on_lost(functools.partial(task.cancel, _LEFT))
         else:

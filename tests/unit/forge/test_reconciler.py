@@ -199,7 +199,9 @@ async def test_stop_takes_what_it_names_and_nothing_else() -> None:
     await world.warm("a", region="local")
     await world.warm("a", region="cellar")
     await world.warm("b", region="local")
-    assert [one.key for one in world.reconciler.stop("org/a", region="cellar")] == [key("a", OTHER)]
+    assert [one.key for one in world.reconciler.stop("org/a", version="1", gpu_type="cpu", region="Cellar")] == [key("a", OTHER)]
+    with pytest.raises(NotFound, match="a has no version 'v9'"):
+        world.reconciler.stop("a", version="v9")
     assert world.reconciler.stop("c") == ()
     with pytest.raises(ModelNotFound):
         world.reconciler.stop("nobody")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from emberank.contract.fleet import Endpoint, Principal, Revisions, Snapshot, TargetRow
+from emberank.forge import snapshot
 from emberank.forge.catalog import Catalog, Model, Version
 from emberank.forge.snapshot import TRAFFIC_EVERY_S, ModelRows, Snapshots, created, owner
 from wire import WAIT_S
@@ -196,6 +197,28 @@ def test_only_the_models_of_which_something_was_learned_are_made_anew() -> None:
         assert bench.made == ["b"]
         assert news.models is not None
         assert [row.versions[0].targets[0].status for row in news.models] == ["works", "unavailable"]
+
+    run(test)
+
+
+def test_thousands_of_targets_are_looked_at_bit_by_bit_while_other_things_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "_MOST_AT_ONCE_S", -1.0)  # one model at a time
+
+    async def test(bench: Bench) -> None:
+        seen: list[int] = []
+
+        async def other() -> None:
+            while len(seen) < 2:
+                seen.append(len(bench.made))
+                await asyncio.sleep(0)
+
+        asking = asyncio.ensure_future(bench.ask())
+        await other()
+        bench.catalog = Catalog([model("c"), model("d")])  # in the middle of it
+        news = await asking
+        assert seen[0] < seen[1]
+        assert news.models is not None
+        assert [row.slug for row in news.models] == ["c", "d"]
 
     run(test)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,21 @@ def test_a_budget_is_used_up_within_the_process_before_the_forge_has_counted_it(
     assert [reply.status for reply in replies] == [200, 200, 200, 429]
     assert "monthly budget of 30 tokens (36 tokens spent)" in nim_error(replies[-1])
     assert int(replies[-1].headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("jump_s", [-10 * 86_400.0, 10 * 86_400.0, -2e9])
+def test_a_clock_that_jumps_changes_no_wait_and_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float) -> None:
+    async def act(door: Door, fake: FakeEndpoint, fleet: ScriptedFleet) -> tuple[list[int], Any]:
+        statuses = [(await door.ask()).status]
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + jump_s)
+        statuses += [(await door.ask()).status, (await door.ask(headers={"X-Request-Timeout": "5"})).status]
+        await soon(lambda: len(fleet.usage) == 2, "the usage is reported")
+        return statuses, fleet.usage[1]
+
+    statuses, record = scene(tmp_path, act, key=principal(requests_per_minute=2))
+    assert statuses == [200, 200, 429]
+    assert 0 < record.request_ms < 20_000
 
 
 def test_more_than_may_run_at_one_time_are_refused_with_retry_after(tmp_path: Path) -> None:

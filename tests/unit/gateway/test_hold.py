@@ -47,6 +47,7 @@ def test_a_herd_on_a_cold_model_causes_one_start_and_everybody_is_answered(tmp_p
         fleet.publish(endpoints=[STARTING])
         await soon(lambda: door.gateway.view.revisions.endpoints == 2, "the snapshot is there")
         assert not any(request.done() for request in requests)
+        await soon(lambda: {load.in_flight for report in fleet.reports for load in report.loads} == {200}, "the forge is told how many wait")
         fleet.publish(endpoints=[endpoint(fake.url)])
         replies = await asyncio.gather(*requests)
         assert [reply.status for reply in replies] == [200] * 200

@@ -83,13 +83,13 @@ def test_load_stays_with_an_endpoint_from_snapshot_to_snapshot() -> None:
 
 def test_loads_tell_of_endpoints_that_were_used() -> None:
     made = places(endpoint(), gpu())
-    assert made.loads(10.0) == ()
+    assert made.loads(10.0, {}) == ()
     place = made.choose(ANY, 0.0)
     assert place is not None
     place.used_at, place.in_flight = 3.0, 1
-    assert [(load.endpoint_id, load.in_flight, load.idle_s) for load in made.loads(10.0)] == [("gpu", 1, 0.0)]
+    assert [(load.endpoint_id, load.in_flight, load.idle_s) for load in made.loads(10.0, {"e1": 4, "gpu": 1})] == [("e1", 4, 0.0), ("gpu", 2, 0.0)]
     place.in_flight = 0
-    assert [load.idle_s for load in made.loads(10.0)] == [7.0]
+    assert [load.idle_s for load in made.loads(10.0, {})] == [7.0]
 
 
 def test_a_failure_counts_when_no_target_is_left_to_hope_for() -> None:

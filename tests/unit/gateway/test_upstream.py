@@ -205,3 +205,48 @@ def test_timings_are_the_answering_endpoints(tmp_path: Path) -> None:
 
     record = two(tmp_path, act)
     assert (record.model_ms, record.region, json.dumps(record.tokens)) == (77.0, "eu-north1", "12")
+
+
+def test_a_traced_request_is_the_parent_of_its_hop(tmp_path: Path) -> None:
+    class Hop:
+        headers = {"traceparent": "00-of-the-hop-01"}  # noqa: RUF012
+        ended: list[int | None] = []  # noqa: RUF012
+
+        def end(self, status: int | None, attributes: Any = None) -> None:
+            self.ended.append(status)
+
+    class Trace:
+        named: list[str] = []  # noqa: RUF012
+        noted: dict[str, Any] = {}  # noqa: RUF012
+
+        def hop(self, name: str, attributes: Any) -> Hop:
+            self.named.append(name)
+            return Hop()
+
+        def child(self, name: str, began: float, ended: float) -> None:
+            self.named.append(name)
+
+        def note(self, attributes: dict[str, Any]) -> None:
+            self.noted.update(attributes)
+
+        def end(self, status: int) -> None:
+            self.named.append(f"end {status}")
+
+    class Traces:
+        enabled = True
+
+        def request(self, **fields: Any) -> Trace:
+            return Trace()
+
+    async def act(door: Door, first: FakeEndpoint, second: FakeEndpoint, fleet: ScriptedFleet) -> dict[str, str]:
+        door.app = door.gateway.app.asgi(Traces())  # type: ignore[arg-type]
+        reply = asyncio.create_task(door.ask(headers={"traceparent": "00-of-the-caller-01"}))
+        await soon(lambda: len(fleet.wakes) == 1, "a start is wished for")
+        fleet.publish(endpoints=[endpoint(first.url)])
+        assert (await reply).status == 200
+        return first.asked[0].headers
+
+    assert two(tmp_path, act, warm=0)["traceparent"] == "00-of-the-hop-01"
+    assert Trace.named == ["hold", "upstream", "end 200"]
+    assert Hop.ended == [200]
+    assert Trace.noted["emberank.target"] == "CPU/local"
