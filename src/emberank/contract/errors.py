@@ -9,10 +9,12 @@ EmberankError
 │   ├── NotFound             404  no such route
 │   ├── ModelNotFound        404  no such model here; the message lists what is served
 │   ├── MethodNotAllowed     405  the route exists, the method does not
+│   ├── TargetUnavailable    409  the model exists, and cannot run on the target that was asked for (503: on none)
 │   ├── RequestTimeout       408  the client did not finish sending in time
 │   └── PayloadTooLarge      413  the body is over the limit
 ├── ServerBusy                    trying again later is right
 │   ├── QueueFull            429  the queue is at its bound (503 as a setting), with Retry-After
+│   ├── LimitExceeded        429  a limit of the key is used up; says which, and when there is room again
 │   ├── NotReady             503  loading, draining or unhealthy
 │   └── DeadlineExceeded     504  the request's own deadline passed before its answer was there
 ├── ServerFault              500  our mistake; the cause goes to the log only
@@ -107,6 +109,13 @@ class MethodNotAllowed(RequestError):
     type = "method_not_allowed"
 
 
+class TargetUnavailable(RequestError):
+    """409 (503 when nothing was pinned): the model is known, and nothing here can run it so."""
+
+    status = 409
+    type = "target_unavailable"
+
+
 class RequestTimeout(RequestError):
     """408: the client did not finish sending its request in time."""
 
@@ -133,6 +142,13 @@ class QueueFull(ServerBusy):
 
     status = 429
     type = "rate_limit_exceeded"
+
+
+class LimitExceeded(ServerBusy):
+    """429: the key has used up what it may."""
+
+    status = 429
+    type = "limit_exceeded"
 
 
 class NotReady(ServerBusy):

@@ -9,15 +9,14 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from emberank.contract.errors import Forbidden, NotFound
+from emberank.contract.errors import Forbidden, LimitExceeded, NotFound
 from emberank.contract.fleet import SCOPES, Principal, Scope
 from emberank.forge.keys import Keys, rights_of
-from emberank.forge.refusals import LimitExceeded
 from emberank.forge.rights import Rights
+from emberank.serving.credentials import key_of
 
 ANONYMOUS = Principal(key_id="anonymous", name="anonymous", digest="", scopes=SCOPES)
 OPERATOR = Principal(key_id="operator", name="operator", digest="", scopes=SCOPES)
-_OTHER_HEADERS = (b"x-api-key", b"api-key")
 _MOST_BUCKETS = 100_000
 
 
@@ -70,21 +69,6 @@ class Callers:
         if bucket.room < 1:
             raise LimitExceeded(f"the key '{principal.name}' may send {per_minute} requests a minute", retry_after_s=(1 - bucket.room) / rate)
         bucket.room -= 1
-
-
-def key_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The key in a request's headers (names in lower case), empty when there is none: with or without `Bearer`, or as one of two other headers."""
-    other = b""
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, rest = value.strip().partition(b" ")
-            if scheme.lower() == b"bearer":
-                return rest.strip()
-            if scheme and not rest:
-                return scheme
-        elif name in _OTHER_HEADERS:
-            other = value.strip()
-    return other
 
 
 def missing(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emberank.contract.errors import BadRequest
+from emberank.contract.errors import BadRequest, TargetUnavailable
 from emberank.contract.fleet import Principal
 from emberank.contract.inference import EmbedCall, RankCall
 from emberank.dialects import forge as native
@@ -15,7 +15,6 @@ from emberank.forge.estimates import Payload, run_estimate
 from emberank.forge.lengths import CountedBy, Length, length_of, tokens_of
 from emberank.forge.model_routes import alternatives, why_not
 from emberank.forge.parts import Parts
-from emberank.forge.refusals import TargetUnavailable
 from emberank.forge.rules import Rule
 from emberank.forge.standing import measured_at
 from emberank.forge.targets import Offer

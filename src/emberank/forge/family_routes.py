@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
-from emberank.contract.errors import BadRequest, DeadlineExceeded
+from emberank.contract.errors import BadRequest, DeadlineExceeded, TargetUnavailable
 from emberank.contract.fleet import Principal, Wish
 from emberank.dialects.reading import kind
 from emberank.forge.answers import Row, endpoint_status, failure_of, phase_of, started, status_path, written
@@ -18,7 +18,6 @@ from emberank.forge.costs import shown
 from emberank.forge.deployments import Deployment
 from emberank.forge.model_routes import MOST_ALTERNATIVES, alternatives, why_not
 from emberank.forge.parts import Parts
-from emberank.forge.refusals import TargetUnavailable
 from emberank.forge.rules import Rule, answered
 from emberank.forge.standing import measured_at
 from emberank.serving.exchange import Exchange

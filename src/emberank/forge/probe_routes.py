@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
-from emberank.contract.errors import BadRequest, NotFound
+from emberank.contract.errors import BadRequest, NotFound, TargetUnavailable
 from emberank.contract.fleet import Principal
 from emberank.dialects.reading import choice, kind, text_field
 from emberank.forge.answers import listed, probe_row, schedule_row, written
@@ -14,7 +14,6 @@ from emberank.forge.asked import FILTERS, Asked, fields_of, pin_of, query_of
 from emberank.forge.callers import check_model
 from emberank.forge.model_routes import why_not
 from emberank.forge.parts import Parts
-from emberank.forge.refusals import TargetUnavailable
 from emberank.forge.rules import Rule, answered
 from emberank.forge.schedule_book import Plan
 from emberank.serving.exchange import Exchange

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from emberank.contract.errors import Forbidden, Unauthorized
 from emberank.contract.fleet import SCOPES, ModelRow, Principal, Scope
+from emberank.serving.credentials import key_of
 
 PLACEHOLDER = b"replace-with-your-forge-api-key"
 ANONYMOUS = Principal(key_id="anonymous", name="anonymous", digest="", scopes=SCOPES)
@@ -40,21 +41,6 @@ class Keys:
         if principal.expires_at_s is not None and principal.expires_at_s <= wall_s:
             raise Unauthorized(f"the API key '{principal.name}' has expired: have a new one made")
         return principal
-
-
-def key_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The key in a request's headers (names in lower case), empty when there is none: with or without `Bearer`, or as one of two other headers."""
-    other = b""
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, rest = value.strip().partition(b" ")
-            if scheme.lower() == b"bearer":
-                return rest.strip()
-            if scheme and not rest:  # llama-index's TEI client sends the bare key
-                return scheme
-        elif name in (b"x-api-key", b"api-key"):
-            other = value.strip()
-    return other
 
 
 def check_scope(principal: Principal, scope: Scope) -> None:

@@ -2,20 +2,18 @@
 
 EmberankError
 ├── RequestError
-│   ├── ModelNotFound
-│   │   └── UnknownModel       404  no such model; as many known names as a person reads
-│   └── TargetUnavailable      409  the model exists, and cannot run on the target that was asked for (503: on none)
+│   └── ModelNotFound
+│       └── UnknownModel       404  no such model; as many known names as a person reads
 └── ServerBusy
-    ├── NotReady
-    │   └── ForgeAway          503  the forge cannot be reached
-    └── LimitExceeded          429  a limit of the key is used up; says which, and when there is room again
+    └── NotReady
+        └── ForgeAway          503  the forge cannot be reached
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emberank.contract.errors import ModelNotFound, NotReady, RequestError, ServerBusy
+from emberank.contract.errors import ModelNotFound, NotReady
 
 _SHOWN = 30
 
@@ -27,20 +25,6 @@ class UnknownModel(ModelNotFound):
         super().__init__(name, tuple(known[:_SHOWN]))
         if len(known) > _SHOWN:
             self.message += f" and {len(known) - _SHOWN} more; GET /v1/models lists them all"
-
-
-class TargetUnavailable(RequestError):
-    """409 (503 when nothing was pinned): the model is known, and nothing here can run it so."""
-
-    status = 409
-    type = "target_unavailable"
-
-
-class LimitExceeded(ServerBusy):
-    """429: the key has used up what it may."""
-
-    status = 429
-    type = "limit_exceeded"
 
 
 class ForgeAway(NotReady):

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from emberank.contract.errors import LimitExceeded
 from emberank.contract.fleet import Principal
-from emberank.gateway.errors import LimitExceeded
 
 
 @dataclass(slots=True)

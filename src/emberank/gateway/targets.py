@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from emberank.contract.errors import BadRequest, NotFound
+from emberank.contract.errors import BadRequest, NotFound, TargetUnavailable
 from emberank.contract.fleet import ModelRow, TargetRow, VersionRow, Wish
 from emberank.dialects.forge import ANYWHERE, Pin
-from emberank.gateway.errors import TargetUnavailable
 
 
 def wish_of(model: ModelRow, pin: Pin) -> Wish:

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import pytest
 
-from emberank.contract.errors import Forbidden, NotFound, Unauthorized
+from emberank.contract.errors import Forbidden, LimitExceeded, NotFound, Unauthorized
 from emberank.contract.fleet import Principal
-from emberank.forge.callers import ANONYMOUS, OPERATOR, Callers, check_grant, check_model, check_scope, key_of
+from emberank.forge.callers import ANONYMOUS, OPERATOR, Callers, check_grant, check_model, check_scope
 from emberank.forge.keys import Keys
-from emberank.forge.refusals import LimitExceeded
 from emberank.forge.rights import Rights
 from emberank.forge.store import Store, open_store
+from emberank.serving.credentials import key_of
 
 T = TypeVar("T")
 TOKEN = "fleet-token"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emberank.contract.errors import Forbidden, Unauthorized
-from emberank.gateway.auth import Keys, check_model, check_scope, key_of
+from emberank.gateway.auth import Keys, check_model, check_scope
+from emberank.serving.credentials import key_of
 from fleets import KEY, SECRET, digest, model, principal
 
 NOW = 1_800_000_000.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emberank.contract.errors import LimitExceeded
 from emberank.contract.fleet import Principal
-from emberank.gateway.errors import LimitExceeded
 from emberank.gateway.limits import Limits, month_ends, month_of
 from fleets import principal
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from emberank.contract.errors import BadRequest, NotFound
+from emberank.contract.errors import BadRequest, NotFound, TargetUnavailable
 from emberank.contract.fleet import TargetRow, Wish
 from emberank.dialects.forge import ANYWHERE, Pin
-from emberank.gateway.errors import TargetUnavailable
 from emberank.gateway.targets import runnable, wish_of
 from fleets import CPU, model
 
