@@ -11,6 +11,7 @@ from emberank.contract.errors import (
     EmberankError,
     Forbidden,
     InputTooLong,
+    LimitExceeded,
     MethodNotAllowed,
     ModelNotFound,
     NotFound,
@@ -21,6 +22,7 @@ from emberank.contract.errors import (
     RequestTimeout,
     ServerFault,
     StartError,
+    TargetUnavailable,
     Unauthorized,
 )
 from emberank.dialects import nim
@@ -34,10 +36,12 @@ OURS = [
     NotFound("no such route"),
     ModelNotFound("x", ("a", "b")),
     MethodNotAllowed("POST only"),
+    TargetUnavailable("no pool here provides B200"),
     RequestTimeout("the body did not arrive"),
     PayloadTooLarge("at most 1 MiB"),
     QueueFull("full", retry_after_s=3),
     QueueFull("full", status=503, retry_after_s=1),
+    LimitExceeded("10 tokens a month", retry_after_s=60),
     NotReady("starting", retry_after_s=12),
     DeadlineExceeded("too late"),
     ServerFault(),
