@@ -64,7 +64,7 @@ def _list(arguments: argparse.Namespace) -> int:
     for key in ask(arguments, "GET", "/v1/keys")["data"]:
         limits = " ".join(f"{name}={key[name]}" for name in _LIMITS if key.get(name) is not None)
         print(
-            f"{key['key_id']}  {key['name']}  {','.join(key['scopes'])}  {','.join(key.get('models') or ()) or 'all models'}  {key.get('status', '')}  {limits}".rstrip()
+            f"{key['key_id']}  {key['name']}  {','.join(key['scopes'])}  {','.join(key.get('models') or ()) or 'all models'}  {key.get('state', '')}  {limits}".rstrip()
         )
     return 0
 

@@ -25,5 +25,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(as_table(ask(arguments, "GET", f"/v1/models/{quote(arguments.model, safe='')}/reliability")))
         return 0
     for pool in ask(arguments, "GET", "/v1/targets")["data"]:
-        print("  ".join(f"{name}={value}" for name, value in pool.items() if not isinstance(value, (dict, list)) and value is not None))
+        print("  ".join(f"{name}={value}" for name, value in pool.items() if not isinstance(value, (dict, list)) and value not in (None, "")))
     return 0
