@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asgi import call
-from emberank.contract.fleet import Fleet
+from emberank.client.fleet import Fleet
 from emberank.gateway.gateway import Gateway
 from emberank.settings import GatewaySettings
 from fleets import KEY, RANKING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Protocol
 from urllib.parse import urlencode
 
 from emberank.client.answer import Answer
@@ -18,6 +19,22 @@ from emberank.dialects import fleet
 _ANSWER_WITHIN_S = 10.0
 _RETRY_AFTER_S = 1.0
 _LARGE_BYTES = 128 << 10
+
+
+class Fleet(Protocol):
+    """The forge, as a gateway sees it. Every call raises NotReady when the forge cannot be reached, within a deadline of its own."""
+
+    async def snapshot(self, gateway_id: str, known: Revisions, forge_id: str, wait_s: float) -> Snapshot:
+        """What changed since `known`; waits up to `wait_s` for a change."""
+        ...
+
+    async def wake(self, wish: Wish) -> None:
+        """Have the model started, if it is not; returns at once. Raises NotReady or BadRequest when that cannot be."""
+        ...
+
+    async def report(self, report: LoadReport) -> None:
+        """Deliver usage and load. When it returns, the usage is kept."""
+        ...
 
 
 class RemoteFleet:

@@ -7,7 +7,7 @@ Money is US dollars. A *target* is (gpu_type, region); a CPU machine's gpu_type 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from emberank.contract.inference import Task
 
@@ -178,19 +178,3 @@ class LoadReport:
     loads: tuple[EndpointLoad, ...] = ()
     unreachable: tuple[str, ...] = ()  # endpoint ids that refused or broke a connection
     key_last_used: tuple[tuple[str, float], ...] = ()  # (key id, seconds ago)
-
-
-class Fleet(Protocol):
-    """The forge, as a gateway sees it. Every call raises NotReady when the forge cannot be reached, within a deadline of its own."""
-
-    async def snapshot(self, gateway_id: str, known: Revisions, forge_id: str, wait_s: float) -> Snapshot:
-        """What changed since `known`; waits up to `wait_s` for a change."""
-        ...
-
-    async def wake(self, wish: Wish) -> None:
-        """Have the model started, if it is not; returns at once. Raises NotReady or BadRequest when that cannot be."""
-        ...
-
-    async def report(self, report: LoadReport) -> None:
-        """Deliver usage and load. When it returns, the usage is kept."""
-        ...

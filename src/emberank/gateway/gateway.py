@@ -7,9 +7,9 @@ import logging
 import secrets
 from collections.abc import Callable, Coroutine
 
+from emberank.client.fleet import Fleet
 from emberank.client.pool import Pool
 from emberank.contract.errors import NotReady
-from emberank.contract.fleet import Fleet
 from emberank.gateway.app import GatewayApp
 from emberank.gateway.forge_link import ForgeLink
 from emberank.gateway.hold import Hold

@@ -13,8 +13,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from emberank.client.fleet import Fleet
 from emberank.contract.errors import DeadlineExceeded, EmberankError, NotReady, QueueFull
-from emberank.contract.fleet import Fleet, ModelRow, TargetRow, Wish
+from emberank.contract.fleet import ModelRow, TargetRow, Wish
 from emberank.gateway.errors import ForgeAway
 from emberank.gateway.metrics import GatewayMetrics
 from emberank.gateway.routing import Place, Places

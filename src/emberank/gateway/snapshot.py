@@ -8,8 +8,9 @@ import random
 import time
 from collections.abc import Callable
 
+from emberank.client.fleet import Fleet
 from emberank.contract.errors import EmberankError
-from emberank.contract.fleet import Fleet, Revisions, Snapshot
+from emberank.contract.fleet import Revisions, Snapshot
 from emberank.gateway.metrics import GatewayMetrics
 from emberank.gateway.view import View
 

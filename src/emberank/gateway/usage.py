@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emberank.client.fleet import Fleet
 from emberank.contract.errors import BadRequest, EmberankError, PayloadTooLarge
-from emberank.contract.fleet import EndpointLoad, Fleet, LoadReport, UsageRecord
+from emberank.contract.fleet import EndpointLoad, LoadReport, UsageRecord
 from emberank.gateway.metrics import GatewayMetrics
 from emberank.gateway.spool import Spool
 

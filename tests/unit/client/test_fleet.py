@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from emberank.client.fleet import RemoteFleet
+from emberank.client.fleet import Fleet, RemoteFleet
 from emberank.client.pool import Pool
 from emberank.contract.errors import BadRequest, EmberankError, ModelNotFound, NotReady, QueueFull
-from emberank.contract.fleet import EndpointLoad, Fleet, LoadReport, ModelRow, Revisions, Snapshot, TargetRow, VersionRow, Wish
+from emberank.contract.fleet import EndpointLoad, LoadReport, ModelRow, Revisions, Snapshot, TargetRow, VersionRow, Wish
 from emberank.dialects import fleet, nim
 from loopback import Playing, Talk, answer, playing
 
