@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test lint bench docs clean
+.PHONY: serve test lint bench gpu-check docs clean
 
 serve: .venv/.run ## set up, fetch the default models, serve the catalogue on 127.0.0.1:8000
 	$(BIN)/emberank pull
@@ -25,6 +25,14 @@ lint: .venv/.dev
 bench: .venv/.dev ## our figures; bench/README.md says how to put the peers beside them
 	$(BIN)/emberank pull
 	$(BIN)/python bench/engine.py
+
+# Another Python that has what is needed already: make gpu-check GPU_PYTHON=python3
+GPU_PYTHON ?= $(BIN)/python
+
+gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),.venv/.dev) ## on a machine with an NVIDIA GPU: the parity suite, then the benchmark into bench/results
+	PYTHONPATH=src $(GPU_PYTHON) -c 'import sys, torch; torch.cuda.is_available() or sys.exit("gpu-check: PyTorch %s sees no GPU here" % torch.__version__)'
+	PYTHONPATH=src $(GPU_PYTHON) -m pytest -rs tests/gpu tests/conformance/test_engines.py tests/conformance/test_families.py tests/unit/runtime/engines
+	PYTHONPATH=src $(GPU_PYTHON) bench/gpu.py --results bench/results
 
 docs: .venv/.run ## rewrite the generated reference pages
 	$(BIN)/emberank settings --markdown > docs/reference/settings.md

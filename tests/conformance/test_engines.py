@@ -19,10 +19,8 @@ from emberank.runtime.engines.cores import has_amx_bf16
 from emberank.runtime.engines.openvino import grid_length, grid_tokens
 from emberank.runtime.engines.reference import ReferenceEngine
 from emberank.runtime.engines.registry import ENGINES, builder
-from emberank.runtime.heads import CrossEncoder, pool, unit
-from emberank.runtime.model import _pair_head
+from emberank.runtime.heads import HeadFacts, head, pool, unit
 from emberank.runtime.named_weights import NamedWeights
-from emberank.runtime.presets import ModelSpec
 from emberank.runtime.recognise import recognise
 from emberank.runtime.tokenizer import TextTokenizer
 
@@ -124,7 +122,7 @@ def vectors(hidden: NDArray[np.floating], batch: Batch) -> Floats:
 def test_an_engine_says_what_it_is_and_what_a_batch_costs_it(tiny: Model, name: str) -> None:
     engine = tiny.engine(name)
     assert engine.facts.engine == name
-    assert engine.facts.precision == {"openvino": "fp32", "reference": "fp64", "fake": "none"}[name]
+    assert engine.facts.precision == {"openvino": "fp32", "torch": "fp32", "reference": "fp64", "fake": "none"}[name]
     for lengths in ([1], [8], [9, 200, 1], [512]):
         tokens = np.array(lengths, np.int32)
         assert sum(lengths) <= engine.padded_tokens(tokens) < sum(lengths) + 32
@@ -244,7 +242,7 @@ def test_a_precision_that_does_not_exist_is_refused_with_those_that_do(tiny: Mod
 
 
 def test_an_engine_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(SettingError, match="unknown engine 'cuda'; known: openvino, reference, fake"):
+    with pytest.raises(SettingError, match="unknown engine 'cuda'; known: auto, openvino, torch, reference, fake"):
         builder("cuda")
 
 
@@ -294,9 +292,8 @@ def test_the_reference_engine_and_the_head_compute_a_rerankers_logit_as_transfor
 ) -> None:
     sequences, types = typed_sequences((5, 12, 40, 65))
     batch = Batch.of(sequences, types)
-    head = _pair_head(ModelSpec(name="rank", source=""), rank.recognised, rank.weights)
-    assert isinstance(head, CrossEncoder)
-    logits = [head.score(part) for part in split(rank.engine("reference").run(batch), batch)]
+    cross_encoder = head("bert", rank.weights, HeadFacts(hidden=rank.recognised.network.hidden))
+    logits = [cross_encoder.score(part) for part in split(rank.engine("reference").run(batch), batch)]
     theirs = [float(one[0]) for one in transformers_model("BertForSequenceClassification", rank.folder, sequences, types, "logits")]
     assert logits == pytest.approx(theirs, rel=1e-5, abs=1e-5)
     assert max(theirs) - min(theirs) > 0.1, "the logits differ"

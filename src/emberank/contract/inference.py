@@ -18,7 +18,6 @@ EmbeddingType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary"
 EncodingFormat: TypeAlias = Literal["float", "base64"]
 Task: TypeAlias = Literal["rank", "embed"]
 
-TRUNCATES: tuple[Truncate, ...] = ("NONE", "START", "END")
 MODALITIES: tuple[Modality, ...] = ("text", "image", "text_image")
 EMBEDDING_TYPES: tuple[EmbeddingType, ...] = ("float", "binary", "ubinary", "int8", "uint8")
 ENCODING_FORMATS: tuple[EncodingFormat, ...] = ("float", "base64")
@@ -82,6 +81,7 @@ class Timings:
     tokenize_ms: float
     queue_ms: float
     engine_ms: float
+    decode_ms: float = 0.0  # reading its images
 
 
 @dataclass(frozen=True, slots=True)

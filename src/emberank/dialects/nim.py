@@ -7,7 +7,6 @@ of both generations (1.x and 2.x). Where they differ, the answer is a superset t
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -29,6 +28,7 @@ from emberank.contract.inference import (
     RankResult,
     Truncate,
 )
+from emberank.dialects.embedded_image import SeveralImages, embedded, is_data_url
 from emberank.dialects.reading import body_object, choice, kind, optional_count, optional_text, refuse_unknown, shown, text_field, unknown_fields
 
 Call = TypeVar("Call")
@@ -37,7 +37,6 @@ Call = TypeVar("Call")
 RANKING_FIELDS = ("model", "query", "passages", "truncate", "top_n", "top_k")
 EMBEDDING_FIELDS = ("model", "input", "input_type", "modality", "embedding_type", "encoding_format", "dimensions", "truncate", "user")
 _CONTENT_FIELDS = ("text", "image")
-_DATA_URL = re.compile(r"<img\s+src=[\"'](data:image/[^\"']+)[\"']\s*/?>|(data:image/[a-zA-Z0-9.+-]+;base64,[A-Za-z0-9+/=]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +93,8 @@ def _query(fields: dict[str, Any], strict: bool) -> Content:
         raise BadRequest(f'query must be an object such as {{"text": "…"}}, not {kind(query)}')
     if strict:
         refuse_unknown(unknown_fields(query, ("text",), "query."), ("text",))
+    elif query.get("image") is not None:  # not a field to look away from
+        raise BadRequest("query holds an image, and a query is text; images are passages")
     return Content(text_field(query, "text", "query."))
 
 
@@ -118,13 +119,13 @@ def _passage(passage: object, at: str, strict: bool) -> Content:
     image = passage.get("image")
     if image is None:
         return Content(text_field(passage, "text", f"{at}."))
-    if not isinstance(image, str) or not image.startswith("data:image/"):
-        raise BadRequest(f"{at}.image must be a data URL such as data:image/png;base64,…")
+    if not isinstance(image, str) or not is_data_url(image):
+        raise BadRequest(f"{at}.image must be a base64 data URL such as data:image/png;base64,…; nothing is fetched from elsewhere")
     text = passage.get("text")
     if text is not None and not isinstance(text, str):
         raise BadRequest(f"{at}.text must be a string, not {kind(text)}")
     # NVIDIA's own clients send text "" beside an image: the same as none.
-    return Content(text or None, image)
+    return Content(text if text and not text.isspace() else None, image)
 
 
 def parse_embeddings(body: bytes, rules: Rules) -> Parsed[EmbedCall]:
@@ -197,19 +198,21 @@ def _modalities(fields: dict[str, Any], count: int) -> list[Modality | None]:
 
 def _content(text: str, modality: Modality | None, at: str) -> Content:
     """One input by its modality, inferred as NIM does: a data URL is an image, a text that holds one is both, all else is text."""
-    if modality == "text" or (modality is None and "data:image/" not in text):
+    if modality == "text":
         return Content(text)
-    found = _DATA_URL.search(text)
+    try:
+        found = embedded(text)
+    except SeveralImages as cause:
+        raise BadRequest(f"{at} holds several images; an input is at most one image and a text beside it: send each image as an input of its own") from cause
     if found is None:
         if modality is None:
-            return Content(text)  # it speaks of data URLs without holding one
-        raise BadRequest(f"{at} has modality '{modality}' and holds no image data URL such as data:image/png;base64,…")
-    image = found.group(1) or found.group(2)
-    rest = (text[: found.start()] + text[found.end() :]).strip()
-    return Content(rest or None, image) if modality != "image" else Content(None, image)
+            return Content(text)  # though it may speak of data URLs
+        elsewhere = "; nothing is fetched from elsewhere" if "://" in text[:4096] else ""
+        raise BadRequest(f"{at} has modality '{modality}' and holds no image data URL such as data:image/png;base64,…{elsewhere}")
+    return Content(None if modality == "image" else found.rest or None, found.url)
 
 
-_IMAGE_AS_QUERY = (
+IMAGE_AS_QUERY = (
     'input_type="query" is not supported with images; the VLM model processes images as passages only. Use input_type="passage" or omit input_type.'
 )
 
@@ -222,7 +225,7 @@ def _input_type(fields: dict[str, Any], inputs: tuple[Content, ...]) -> InputTyp
     if choice(fields, "input_type", allowed, "passage") != "query":
         return "passage"
     if any(content.image is not None for content in inputs):
-        raise BadRequest(_IMAGE_AS_QUERY)
+        raise BadRequest(IMAGE_AS_QUERY)
     return "query"
 
 
@@ -262,8 +265,7 @@ def write_embeddings(call: EmbedCall, model: str) -> bytes:
 def _input(content: Content) -> str:
     if content.image is None:
         return content.text or ""
-    # The tag holds every data URL; a bare one is found only in base64.
-    return content.image if content.text is None and ";base64," in content.image else f'<img src="{content.image}"/>{content.text or ""}'
+    return content.image if content.text is None else f'<img src="{content.image}"/>{content.text}'
 
 
 def render_ranking(result: RankResult) -> bytes:

@@ -32,11 +32,20 @@ def _model(model: ServedModel) -> dict[str, object]:
         "source": _public_source(model.spec.source),
         "content_hash": model.manifest.content_hash,
         "max_tokens": model.max_tokens,
-        "dimensions": model.dimensions if model.task == "embed" else None,
-        "modalities": ["text"],
-        "golden": "checked" if model.spec.golden else "none known; a warm-up inference gave finite numbers",
-        "engine": {"name": facts.engine, "device": facts.device, "precision": facts.precision, "threads": facts.threads, "detail": facts.detail},
+        "dimensions": model.dimensions[-1] if model.dimensions else None,
+        "supported_dimensions": list(model.dimensions),
+        "modalities": list(model.modalities),
+        "random_weights": model.random_weights,
+        "golden": _golden(model),
+        "engine": {"name": facts.engine, "device": facts.device, "precision": facts.precision, "threads": facts.threads, "detail": facts.detail}
+        | ({"gpu": dict(facts.gpu)} if facts.gpu else {}),
     }
+
+
+def _golden(model: ServedModel) -> str:
+    if model.random_weights:
+        return "none: the weights are random numbers, to measure speed and memory with; scores and vectors mean nothing"
+    return "checked" if model.spec.golden else "none known; a warm-up inference gave finite numbers"
 
 
 def _public_source(source: str) -> str:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 
 from emberank.runtime.job import Job
 
-# What attention costs beside the linear layers, in tokens: a row of length L costs about L²/ATTENTION_TOKENS tokens' worth of
+# What attention costs beside the linear layers, in tokens: a row of length L costs about L²/attention_tokens tokens' worth of
 # linear layers (for MiniLM 6·hidden = 2304 by arithmetic alone; attention reaches about a third of the linear layers' speed).
 ATTENTION_TOKENS = 768
+_ATTENTION_SHARE = 3
 # What one more run of the engine costs, in tokens. Two batches are joined only when the padding costs less than this:
 # that is why batching is never slower than no batching.
 RUN_TOKENS = 24
@@ -47,7 +48,8 @@ class _Entry:
 class Backlog:
     """The waiting sequences of all jobs, by job (for who leads) and by length (for batches of like lengths)."""
 
-    def __init__(self) -> None:
+    def __init__(self, attention_tokens: float = ATTENTION_TOKENS) -> None:
+        self._attention_tokens = attention_tokens  # infinite for an engine that pads nothing: then any two sequences may run together
         self._entries: dict[Job, _Entry] = {}
         self._classes: dict[int, dict[Waiting, None]] = {}
         self._turn = 0
@@ -104,7 +106,7 @@ class Backlog:
         """Add the leader's own sequences, which stand in the order of their lengths: a job that ends makes room."""
         tokens = longest = batch[0].length
         for other in list(leader.waiting):
-            joins = _joins(len(batch), longest, other.length)
+            joins = self._joins(len(batch), longest, other.length)
             if tokens + other.length > budget or (other.length > longest and not joins):
                 return
             if joins:
@@ -120,17 +122,23 @@ class Backlog:
         middle = longest // _STEP
         for key in sorted(self._classes, key=lambda k: (abs(k - middle), k)):
             best = min(max(longest, key * _STEP), key * _STEP + _STEP - 1)  # the class's length nearest to the batch's
-            if tokens + key * _STEP > budget or not _joins(len(batch), longest, best):
+            if tokens + key * _STEP > budget or not self._joins(len(batch), longest, best):
                 continue
             # A copy: removing changes the class, and removing a leading sequence adds its job's others.
             for other in list(self._classes.get(key, ())):
                 if tokens + other.length > budget:
                     break  # members differ by less than a step: what fits no more here hardly fits at all
-                if _joins(len(batch), longest, other.length):
+                if self._joins(len(batch), longest, other.length):
                     self._remove(other)
                     batch.append(other)
                     tokens += other.length
                     longest = max(longest, other.length)
+
+    def _joins(self, count: int, longest: int, length: int) -> bool:
+        """Whether a sequence of `length` costs less inside a batch of `count` rows as long as `longest` than in a run of its own."""
+        together = max(longest, length)
+        extra = (count + 1) * together**2 - count * longest**2 - length**2
+        return extra <= RUN_TOKENS * self._attention_tokens
 
     def _class(self, waiting: Waiting) -> dict[Waiting, None]:
         return self._classes.setdefault(waiting.length // _STEP, {})
@@ -152,8 +160,6 @@ class Backlog:
                 self._class(other)[other] = None
 
 
-def _joins(count: int, longest: int, length: int) -> bool:
-    """Whether a sequence of `length` costs less inside a batch of `count` rows as long as `longest` than in a run of its own."""
-    together = max(longest, length)
-    extra = (count + 1) * together**2 - count * longest**2 - length**2
-    return extra <= RUN_TOKENS * ATTENTION_TOKENS
+def row_cost(attention_tokens: int) -> float:
+    """For `Backlog`: a network's `attention_tokens`, which is by arithmetic, as engines that pad attention measure it."""
+    return max(1.0, attention_tokens / _ATTENTION_SHARE)

@@ -18,9 +18,10 @@ from typing import Protocol
 import numpy as np
 
 from emberank.contract.errors import DeadlineExceeded, EmberankError, NotReady, QueueFull, ServerFault
-from emberank.runtime.backlog import Backlog, Waiting
+from emberank.runtime.backlog import ATTENTION_TOKENS, Backlog, Waiting
 from emberank.runtime.engines.base import Batch, Engine
-from emberank.runtime.job import Job
+from emberank.runtime.heads import Pooling
+from emberank.runtime.job import Job, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +52,24 @@ class Observer(Protocol):
 class Batcher:
     """Feeds one engine. `submit` is for the event loop's thread; everything else it calls runs on its own."""
 
-    def __init__(self, engine: Engine, limits: Limits, observer: Observer, *, clock: Callable[[], float] = time.monotonic, name: str = "engine") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        limits: Limits,
+        observer: Observer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "engine",
+        merged: int = 1,
+        attention_tokens: float = ATTENTION_TOKENS,
+    ) -> None:
         self._engine = engine
+        self._merged = merged  # tokens that become one row of the engine's output
+        self._attention_tokens = attention_tokens  # see Backlog
         self._limits = limits
         self._observer = observer
         self._clock = clock
-        self._backlog = Backlog()
+        self._backlog = Backlog(attention_tokens)
         self._jobs: set[Job] = set()  # submitted and not yet answered, running ones included
         self._changed = threading.Condition()
         self._stopping = False
@@ -153,7 +166,7 @@ class Batcher:
 
     def _fail_waiting(self) -> None:
         with self._changed:
-            self._backlog = Backlog()
+            self._backlog = Backlog(self._attention_tokens)
             waiting = list(self._jobs)
         _answer([(job, ServerFault()) for job in waiting])
 
@@ -203,18 +216,18 @@ class Batcher:
 
     def _compute(self, batch: list[Waiting], started: float) -> None:
         sequences = [waiting.job.sequences[waiting.index] for waiting in batch]
-        typed = any(sequence.types is not None for sequence in sequences)
-        types = [np.zeros_like(s.ids) if s.types is None else s.types for s in sequences] if typed else None
-        packed = Batch.of([s.ids for s in sequences], types)
-        hidden = self._engine.run(packed)
+        packed = _packed(sequences)
+        pooling = _common_pooling(batch)
+        hidden = self._engine.run(packed, pooling)
         self._failures = 0  # before anybody is answered
         elapsed = self._clock() - started
         finished: list[tuple[Job, EmberankError | None]] = []
         start = 0
         for waiting in batch:
             job = waiting.job
-            job.take(waiting.index, hidden[start : start + waiting.length])
-            start += waiting.length
+            rows = 1 if pooling else waiting.length // self._merged
+            job.take(waiting.index, hidden[start : start + rows])
+            start += rows
             job.engine_s += elapsed * waiting.length / len(packed.ids)
             job.left -= 1
             if not job.left:
@@ -223,6 +236,18 @@ class Batcher:
         self._tokens_per_s += 0.2 * (len(packed.ids) / max(elapsed, 1e-6) - self._tokens_per_s)
         rows, attention = self._engine.padded_tokens(packed.lengths), self._engine.attention_rows(packed.lengths)
         self._observer.batch_ran(tokens=len(packed.ids), rows=rows, attention_rows=attention, sequences=len(batch), engine_s=elapsed)
+
+
+def _packed(sequences: list[Sequence]) -> Batch:
+    typed = any(sequence.types is not None for sequence in sequences)
+    types = [np.zeros_like(s.ids) if s.types is None else s.types for s in sequences] if typed else None
+    return Batch.of([s.ids for s in sequences], types, [s.features for s in sequences])
+
+
+def _common_pooling(batch: list[Waiting]) -> Pooling | None:
+    """What all jobs of the batch pool by; None when one of them wants every token's state, or they differ."""
+    first = batch[0].job.pooling
+    return first if all(waiting.job.pooling == first for waiting in batch) else None
 
 
 def _answer(outcomes: list[tuple[Job, EmberankError | None]]) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emberank.contract.errors import WeightsCorrupt
+from emberank.runtime.widen import bf16_into, widened
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -46,6 +47,12 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "F64": np.dtype("<f8"),
 }
+# Words of the format for numbers that mean nothing without scales kept elsewhere: known, and never weights here.
+QUANTISED = ("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4")
+WEIGHTS = ("F32", "BF16", "F16", "F64")  # what a network's numbers may be stored as
+
+# Formats that are Python pickles: loading one runs what its author wrote into it.
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +83,12 @@ class Checkpoint:
         maps: dict[str, mmap.mmap] = {}
         tensors: dict[str, Tensor] = {}
         try:
-            for file, names in _files(folder).items():
+            files = _files(folder)
+            homes = {name: file for file, names in files.items() for name in names or ()}
+            for file, names in files.items():
                 path = folder / file
-                maps[file] = _map(path)
-                tensors |= _indexed(parse(maps[file], file, str(path)), names, str(path))
+                maps[file] = map_file(path)
+                tensors |= _indexed(parse(maps[file], file, str(path)), names, homes, str(path))
         except WeightsCorrupt:
             for mapped in maps.values():
                 mapped.close()
@@ -101,6 +110,15 @@ class Checkpoint:
         """The format's word for the tensor's numbers: F32, BF16, …."""
         return self._tensor(name).dtype
 
+    def where(self, name: str) -> Path:
+        """The file that the tensor is in."""
+        return self.folder / self._tensor(name).file
+
+    def nbytes(self, name: str) -> int:
+        """Bytes of the tensor in its file."""
+        tensor = self._tensor(name)
+        return tensor.stop - tensor.start
+
     def raw(self, name: str) -> npt.NDArray[Any]:
         """The tensor's numbers as they are in the file, read-only and not copied; BF16 as its 16 bits (uint16)."""
         tensor = self._tensor(name)
@@ -112,21 +130,37 @@ class Checkpoint:
 
     def float32(self, name: str) -> npt.NDArray[np.float32]:
         """The tensor as float32, read-only: a view of F32, a converted copy of F16, BF16 and F64."""
-        dtype, raw = self.dtype(name), self.raw(name)
-        if dtype == "F32":
-            return cast(npt.NDArray[np.float32], raw)
-        if dtype == "BF16":
-            wide = raw.astype(np.uint32)
-            wide <<= 16  # bfloat16 is the upper half of a float32
-            converted = wide.view(np.float32)
-        elif dtype in ("F16", "F64"):
-            # What is over float32's range becomes infinite, silently: weights that large are caught by the golden example.
-            with np.errstate(over="ignore", invalid="ignore"):
-                converted = raw.astype(np.float32)
+        if self.dtype(name) == "F32":
+            return cast(npt.NDArray[np.float32], self.raw(name))
+        if self.dtype(name) == "BF16":
+            converted = widened(self.raw(name))
         else:
-            raise WeightsCorrupt(f"{self.folder / self._tensor(name).file}: {name!r} is {dtype}, and numbers with a fraction were expected there")
+            converted = np.empty(self.shape(name), np.float32)
+            self.float32_into(name, converted)
         converted.flags.writeable = False
         return converted
+
+    def float32_into(self, name: str, out: npt.NDArray[np.float32]) -> None:
+        """Write the tensor as float32 into `out`, which has its shape: for an engine that fills a buffer of its own, piece by piece."""
+        dtype, raw = self.dtype(name), self.raw(name)
+        if out.shape != raw.shape:
+            raise ValueError(f"{name!r} has shape {raw.shape}, and there is room for {out.shape}")
+        if dtype not in WEIGHTS:
+            raise WeightsCorrupt(f"{self.where(name)}: {name!r} is {dtype}, and numbers with a fraction were expected there")
+        if dtype == "BF16":
+            bf16_into(raw, out)
+        else:
+            # What is over float32's range becomes infinite, silently: the scan of the file has found it before (scan.py).
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.copyto(out, raw, casting="same_kind")
+
+    def drop(self, name: str) -> None:
+        """`drop_pages` for one tensor: whole pages inside it. An engine that copies tensor by tensor so never holds the file and its copies at once."""
+        tensor = self._tensor(name)
+        start = -(-tensor.start // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = tensor.stop // mmap.PAGESIZE * mmap.PAGESIZE - start
+        if length > 0 and not self._closed and hasattr(mmap, "MADV_DONTNEED"):
+            self._maps[tensor.file].madvise(mmap.MADV_DONTNEED, start, length)
 
     def drop_pages(self) -> None:
         """Let the kernel take back the pages read so far; whoever reads them again gets them from the file. For after an engine has made its own copies."""
@@ -179,6 +213,8 @@ def _tensor(name: str, value: object, file: str, data_start: int, said: str) -> 
     if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
         raise WeightsCorrupt(f"{said}: {name!r} has to have exactly dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if dtype in QUANTISED:
+        raise WeightsCorrupt(f"{said}: {name!r} is {dtype}: quantised checkpoints are not read; take the model's original weights in BF16, F16 or F32")
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise WeightsCorrupt(f"{said}: {name!r} has the unknown dtype {str(dtype)[:40]!r}; known are {', '.join(DTYPES)}")
     if not _whole_numbers(shape) or len(shape) > MOST_DIMENSIONS:
@@ -214,13 +250,16 @@ def _check_metadata(metadata: object, said: str) -> None:
         raise WeightsCorrupt(f"{said}: its __metadata__ is not an object of strings")
 
 
-def _indexed(tensors: dict[str, Tensor], names: list[str] | None, said: str) -> dict[str, Tensor]:
-    """Of one file's tensors those that the index names; all of them when there is no index."""
+def _indexed(tensors: dict[str, Tensor], names: list[str] | None, homes: Mapping[str, str], said: str) -> dict[str, Tensor]:
+    """Of one file's tensors those that the index names; all of them when there is no index. `homes` is the index: tensor → file."""
     if names is None:
         return tensors
     for name in names:
         if name not in tensors:
-            raise WeightsCorrupt(f"{said}: {name!r} is not in this file, and the index says that it is")
+            raise WeightsCorrupt(f"{said}: {name!r} is not in this file, and {INDEX} says that it is")
+    for name, tensor in tensors.items():
+        if homes.get(name, tensor.file) != tensor.file:
+            raise WeightsCorrupt(f"{said}: {name!r} is in this file and in {homes[name]} too: which of the two is meant cannot be known")
     return {name: tensors[name] for name in names}
 
 
@@ -229,13 +268,30 @@ def _files(folder: Path) -> dict[str, list[str] | None]:
     if (folder / SINGLE).is_file():
         return {SINGLE: None}
     if not (folder / INDEX).is_file():
-        pickled = any(folder.glob("*.bin"))
-        hint = "; *.bin files are never read, since loading them can run code" if pickled else ""
-        raise WeightsCorrupt(f"{folder}: there is neither {SINGLE} nor {INDEX} here{hint}")
+        raise WeightsCorrupt(f"{folder}: there is neither {SINGLE} nor {INDEX} here{_instead(folder)}")
     files: dict[str, list[str]] = {}
     for name, file in sorted(_weight_map(folder / INDEX).items()):
         files.setdefault(file, []).append(name)
     return {**files}
+
+
+def _instead(folder: Path) -> str:
+    """What the folder has in the place of weights that can be read, and what to do about it; empty when it has nothing of the kind."""
+    # The largest first: a training_args.bin may lie beside the weights.
+    there = [path.name for path in sorted(folder.iterdir(), key=_size, reverse=True)] if folder.is_dir() else []
+    if pickled := [name for name in there if name.lower().endswith(PICKLES)]:
+        return (
+            f", only {pickled[0]!r}: pickle files ({', '.join(f'*{ending}' for ending in PICKLES)}) are never read, since loading one runs whatever code is in it; "
+            "convert it to safetensors where you trust it, or take a revision of the model that has *.safetensors"
+        )
+    if others := [name for name in there if name.endswith(".safetensors")]:
+        meant = "is an adapter: merge it into its base model first" if others[0].startswith("adapter") else f"would have to be called {SINGLE}"
+        return f"; {others[0]!r} {meant}"
+    return ""
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _weight_map(path: Path) -> dict[str, str]:
@@ -260,7 +316,8 @@ def _stays_inside(file: str) -> bool:
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in file and ":" not in file and file.isprintable()
 
 
-def _map(path: Path) -> mmap.mmap:
+def map_file(path: Path) -> mmap.mmap:
+    """The whole file as memory; raises WeightsCorrupt when it cannot be read or is empty."""
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:  # mmap refuses nothing at all in words of its own

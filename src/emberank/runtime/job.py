@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from emberank.runtime.engines.base import Features
+from emberank.runtime.heads import Pooling
+
 Take = Callable[[int, NDArray[np.float32]], None]
 
 
@@ -18,6 +21,7 @@ class Sequence:
 
     ids: NDArray[np.int32]  # (tokens,)
     types: NDArray[np.int32] | None = None  # (tokens,)
+    features: Features | None = None  # counted from its own first token
 
 
 @dataclass(eq=False, slots=True)
@@ -27,6 +31,7 @@ class Job:
     `take(index, hidden)` is called on the engine's thread, once per sequence; `hidden` (tokens, hidden) is a view that the
     next batch overwrites, so it must keep what it needs. With `leads`, sequence 0 is taken before any other: a reranker's
     query, so that each passage can be scored the moment it is there instead of being kept.
+    With `pooling`, `hidden` may be (1, hidden), already pooled so: a head that pools again gets the same.
     `deadline` is on the clock of `time.monotonic`, in seconds.
     """
 
@@ -34,6 +39,7 @@ class Job:
     take: Take
     deadline: float
     leads: bool = False
+    pooling: Pooling | None = None
 
     # Filled in by the batcher.
     done: asyncio.Future[None] | None = None

@@ -14,7 +14,7 @@ _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
 class Metrics(DoorMetrics):
-    """One process's figures; also the batcher's Observer."""
+    """One process's figures; also the batcher's and the image decoders' observer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,6 +31,9 @@ class Metrics(DoorMetrics):
             "emberank_padding_rows", "Token rows computed for nothing; divided by emberank_engine_rows_total: the padding waste.", ("part",), registry=r
         )
         self._prompt_tokens = Counter("emberank_prompt_tokens", "Tokens billed to callers, as `usage` says.", ("model",), registry=r)
+        self._images = Counter("emberank_images", "Images decoded.", registry=r)
+        self._tiles = Counter("emberank_tiles", "Tiles that images were cut into, thumbnails included.", registry=r)
+        self._decode = Histogram("emberank_image_decode_seconds", "Decoding, resizing and cutting one image.", registry=r, buckets=SECONDS)
         self.queue_jobs = Gauge("emberank_queue_requests", "Requests submitted to the batcher and not yet answered.", registry=r)
         self.queue_tokens = Gauge("emberank_queue_tokens", "Tokens waiting for the engine.", registry=r)
         self.ready = Gauge("emberank_ready", "1 when every model's golden example came out right and the server takes requests.", registry=r)
@@ -52,3 +55,9 @@ class Metrics(DoorMetrics):
     def job_started(self, *, waited_s: float) -> None:
         """A job's first sequence is about to run."""
         self._wait.observe(waited_s)
+
+    def image_read(self, *, tiles: int, seconds: float) -> None:
+        """An image was decoded and cut."""
+        self._images.inc()
+        self._tiles.inc(tiles)
+        self._decode.observe(seconds)

@@ -14,6 +14,11 @@ from emberank.settings import RuntimeSettings
 Schema = dict[str, Any]
 
 _NOT_BLANK: Schema = {"type": "string", "minLength": 1, "pattern": r"\S"}
+_DATA_URL: Schema = {
+    "type": "string",
+    "pattern": r"^data:image/[A-Za-z0-9.+-]{1,64};base64,",
+    "description": "A data URL in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of at most 25 MiB and 8192 x 16384 pixels in either direction. Nothing is fetched.",
+}
 _MODEL: Schema = {"type": ["string", "null"], "description": "A served name or alias; `.`, `_` and `-` are alike. Absent or null: the route's own model."}
 
 
@@ -24,7 +29,7 @@ def document(settings: RuntimeSettings) -> Schema:
         "/v1/retrieval/{org}/{model}/reranking": {
             "post": _ranking("rankHosted", "The same by the path NVIDIA's hosted API has") | {"parameters": [_path("org"), _path("model")]}
         },
-        "/v1/embeddings": {"post": _post("embed", "Embeddings", "Turn texts into vectors", "EmbeddingsRequest", "EmbeddingsResponse")},
+        "/v1/embeddings": {"post": _post("embed", "Embeddings", "Turn texts and images into vectors", "EmbeddingsRequest", "EmbeddingsResponse")},
         "/v1/models": {"get": _get("listModels", "Models", "Served models", "Models")},
         "/v1/models/{name}": {"get": _get("getModel", "Models", "One served model", "Model") | {"parameters": [_path("name")]}},
         "/v1/health/live": {"get": _get("live", "Health", "The process runs", "Health")},
@@ -168,7 +173,13 @@ def _schemas(settings: RuntimeSettings) -> Schema:
 
 def _ranking_request(settings: RuntimeSettings) -> Schema:
     text = _object({"text": _NOT_BLANK}, ["text"], description="What is looked for.")
-    passage = _object({"text": _NOT_BLANK}, ["text"], description="A text. Images need a vision model: a text model answers 400.")
+    passage = {
+        "anyOf": [
+            _object({"text": _NOT_BLANK, "image": {"type": "null"}}, ["text"]),
+            _object({"text": {"type": ["string", "null"]}, "image": _DATA_URL}, ["image"]),
+        ],
+        "description": "A text, an image or both. Images need a vision model: a text model answers 400.",
+    }
     top = {"type": ["integer", "null"], "minimum": 0, "description": "Only so many of the best; 0 and null mean all."}
     properties = {
         "model": _MODEL,
@@ -202,7 +213,10 @@ def _embeddings_request(settings: RuntimeSettings) -> Schema:
     kinds = {"enum": ["text", "image", "text_image", None]}
     properties = {
         "model": _MODEL | {"description": _MODEL["description"] + " `<name>-query` and `<name>-passage` say the input type."},
-        "input": {"anyOf": [_NOT_BLANK, {"type": "array", "items": _NOT_BLANK, "minItems": 1, "maxItems": settings.max_inputs}]},
+        "input": {
+            "anyOf": [_NOT_BLANK, {"type": "array", "items": _NOT_BLANK, "minItems": 1, "maxItems": settings.max_inputs}],
+            "description": "Texts; for a vision model also an image as a base64 data URL, or a text with one, bare or in `<img src=…>`.",
+        },
         "input_type": {"enum": ["query", "passage", "document", None]},
         "modality": {"anyOf": [kinds, {"type": "array", "items": kinds}], "description": "One for all inputs or one for each; inferred when absent."},
         "embedding_type": {"enum": ["float", "int8", "uint8", "binary", "ubinary", None], "default": "float"},

@@ -1,7 +1,7 @@
-"""One call's texts in; sequences to run, and the call's numbers once they have run, out. The three shapes of retrieval work.
+"""One call's items in; sequences to run, and the call's numbers once they have run, out. The three shapes of retrieval work.
 
-A plan is made off the event loop (it tokenises), is fed by the engine's thread through `take`, and is read when its job is done.
-Equal texts of one call are tokenised and run once.
+A plan is made off the event loop (it tokenises), is fed by the engines' threads through `take_tile` and `take`, and is read when its job is
+done. Equal items of one call are tokenised and run once. Pictures come first: every tile's states have to be taken before the sequences run.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ from collections.abc import Sequence as Many
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from emberank.contract.inference import Truncate
-from emberank.runtime.heads import CrossEncoder, Floats, Pooling, pool, unit
+from emberank.contract.inference import InputType, Truncate
+from emberank.runtime.composer import Composer
+from emberank.runtime.engines.base import Features
+from emberank.runtime.heads import Floats, Head, Pooling, pool
+from emberank.runtime.items import Item, Picture
 from emberank.runtime.job import Sequence
 from emberank.runtime.late_interaction import LateInteraction, Query
 from emberank.runtime.tokenizer import Encoded, TextTokenizer
@@ -22,24 +26,29 @@ class Plan(Protocol):
     """What the pipeline needs of a plan."""
 
     sequences: list[Sequence]
-    leads: bool
+    tiles: list[Sequence]  # for the vision network, one for every tile of every picture
+    leads: bool  # sequence 0 is taken before any other
+    pooling: Pooling | None  # the engine may pool so, and `take` gets one row
     prompt_tokens: int
     truncated: tuple[int, ...]
 
+    def take_tile(self, index: int, states: Floats) -> None:
+        """Put the states (tokens of a tile, hidden) of tile `index` where its picture stands in the sequences."""
+
     def take(self, index: int, hidden: Floats) -> None:
-        """Keep what is needed of the hidden states (tokens, hidden) of sequence `index`."""
+        """Keep what is needed of the states (tokens, hidden) of sequence `index`, or of (1, hidden) when it was pooled already."""
 
     def values(self) -> Floats:
-        """Logits (passages,) or vectors (inputs, hidden), one per text of the call, in its order."""
+        """Logits (passages,), or pooled vectors (inputs, hidden) of whatever length they have, one per item of the call, in its order."""
 
 
 class _Distinct:
-    """Texts without repeats, and which of them each text of the call is."""
+    """Items without repeats, and which of them each item of the call is."""
 
-    def __init__(self, texts: Many[str]) -> None:
-        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        self.texts = list(places)
-        self.places = [places[text] for text in texts]
+    def __init__(self, items: Many[Item]) -> None:
+        places = {item: place for place, item in enumerate(dict.fromkeys(items))}
+        self.items = list(places)
+        self.places = [places[item] for item in items]
 
     def tokens(self, encoded: Many[Encoded]) -> int:
         return sum(len(encoded[place].sequence.ids) for place in self.places)
@@ -48,25 +57,54 @@ class _Distinct:
         return tuple(i for i, place in enumerate(self.places) if encoded[place].truncated)
 
 
+class _Tiles:
+    """The tiles of some items' pictures, each picture once, and the places that wait for their states."""
+
+    def __init__(self, items: Many[Item], encoded: Many[Encoded]) -> None:
+        waiting: dict[Picture, list[NDArray[np.float32]]] = {}
+        for item, one in zip(items, encoded):
+            if item.picture is not None and one.sequence.features is not None:
+                waiting.setdefault(item.picture, []).append(one.sequence.features.values)
+        self.sequences = [_tile(tile) for picture in waiting for tile in picture.tiles]
+        # Of each tile its number in its picture, and the states of every sequence that the picture stands in: written in place.
+        self._places = [(n, places) for picture, places in waiting.items() for n in range(len(picture.tiles))]
+
+    def take(self, index: int, states: Floats) -> None:
+        n, places = self._places[index]
+        for values in places:
+            values[n * len(states) : (n + 1) * len(states)] = states
+
+
+def _tile(patches: NDArray[np.float32]) -> Sequence:
+    """(patches, patch width) as a sequence: pixels in the place of token ids."""
+    at = np.arange(len(patches), dtype=np.int32)
+    return Sequence(np.zeros_like(at), features=Features(at, patches))
+
+
 class EmbedPlan:
-    """Each text → one vector."""
+    """Each item → one vector, as pooled: its length is the network's, and cutting, normalising and coding it is for whoever asked."""
 
     leads = False
 
-    def __init__(self, tokenizer: TextTokenizer, pooling: Pooling, normalize: bool, texts: Many[str], truncate: Truncate) -> None:
-        self._pooling: Pooling = pooling
-        self._normalize = normalize
-        self._distinct = _Distinct(texts)
-        encoded = tokenizer.singles(self._distinct.texts, truncate)
+    def __init__(self, composer: Composer, pooling: Pooling, items: Many[Item], input_type: InputType | None, truncate: Truncate) -> None:
+        self.pooling: Pooling | None = pooling
+        self._how: Pooling = pooling
+        self._distinct = _Distinct(items)
+        encoded = composer.embed(self._distinct.items, input_type, truncate)
+        self._tiles = _Tiles(self._distinct.items, encoded)
         self.sequences = [e.sequence for e in encoded]
+        self.tiles = self._tiles.sequences
         self.prompt_tokens = self._distinct.tokens(encoded)
         self.truncated = self._distinct.truncated(encoded)
         self._vectors: list[Floats | None] = [None] * len(encoded)
 
+    def take_tile(self, index: int, states: Floats) -> None:
+        """Copy them."""
+        self._tiles.take(index, states)
+
     def take(self, index: int, hidden: Floats) -> None:
         """Pool at once: a vector is a hundredth of the hidden states."""
-        vector = pool(hidden, self._pooling)
-        self._vectors[index] = unit(vector) if self._normalize else vector
+        self._vectors[index] = pool(hidden, self._how)
 
     def values(self) -> Floats:
         """(inputs, hidden)."""
@@ -78,14 +116,21 @@ class PairPlan:
 
     leads = False
 
-    def __init__(self, tokenizer: TextTokenizer, head: CrossEncoder, query: str, passages: Many[str], truncate: Truncate) -> None:
+    def __init__(self, composer: Composer, head: Head, query: str, passages: Many[Item], truncate: Truncate) -> None:
+        self.pooling: Pooling | None = head.pooling
         self._head = head
         self._distinct = _Distinct(passages)
-        encoded = tokenizer.pairs(query, self._distinct.texts, truncate)
+        encoded = composer.rank(query, self._distinct.items, truncate)
+        self._tiles = _Tiles(self._distinct.items, encoded)
         self.sequences = [e.sequence for e in encoded]
+        self.tiles = self._tiles.sequences
         self.prompt_tokens = self._distinct.tokens(encoded)
         self.truncated = self._distinct.truncated(encoded)
         self._logits = np.zeros(len(encoded), np.float32)
+
+    def take_tile(self, index: int, states: Floats) -> None:
+        """Copy them."""
+        self._tiles.take(index, states)
 
     def take(self, index: int, hidden: Floats) -> None:
         """Score the pair."""
@@ -97,21 +142,27 @@ class PairPlan:
 
 
 class LatePlan:
-    """The query is one sequence and each passage one; a passage is scored against the query's token states: late interaction."""
+    """The query is one sequence and each passage one; a passage is scored against the query's token states: late interaction. Texts only."""
 
     leads = True  # the query is taken first, so that no passage's states need to be kept
+    pooling: Pooling | None = None  # every token's state is compared
 
-    def __init__(self, tokenizer: TextTokenizer, head: LateInteraction, query: str, passages: Many[str], truncate: Truncate) -> None:
+    def __init__(self, tokenizer: TextTokenizer, head: LateInteraction, query: str, passages: Many[Item], truncate: Truncate) -> None:
         self._head = head
         self._distinct = _Distinct(passages)
         lead = tokenizer.singles([query], truncate)[0]
-        encoded = tokenizer.singles(self._distinct.texts, truncate)
+        encoded = tokenizer.singles([item.text or "" for item in self._distinct.items], truncate)
         self.sequences = [lead.sequence, *(e.sequence for e in encoded)]
+        self.tiles: list[Sequence] = []
         # As NIM counts: the query once per pair.
         self.prompt_tokens = self._distinct.tokens(encoded) + len(passages) * len(lead.sequence.ids)
         self.truncated = tuple(range(len(passages))) if lead.truncated else self._distinct.truncated(encoded)
         self._query: Query | None = None
         self._logits = np.zeros(len(encoded), np.float32)
+
+    def take_tile(self, index: int, states: Floats) -> None:
+        """Never called: there are no tiles."""
+        raise AssertionError("late interaction reads texts only")
 
     def take(self, index: int, hidden: Floats) -> None:
         """Keep the query's states; score a passage."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emberank.contract.errors import SettingError
-from emberank.contract.inference import Task
+from emberank.contract.inference import EMBEDDING_TYPES, EmbeddingType, Task
 from emberank.settings import RuntimeSettings
 
 
@@ -37,25 +37,45 @@ class ModelSpec:
     aliases: tuple[str, ...] = ()
     task: Task | None = None  # None: as the checkpoint says
     head: Literal["auto", "late_interaction"] = "auto"
+    dimensions: tuple[int, ...] = ()  # lengths an embedding may have; empty: as the checkpoint's kind says
+    embedding_types: tuple[EmbeddingType, ...] = EMBEDDING_TYPES  # codes an embedding may have; NVIDIA lists float alone for some models
+    max_tokens: int | None = None  # the longest input; None: as the checkpoint says
     sha256: Mapping[str, str] = field(default_factory=dict)
     license: str = ""
     license_url: str = ""
     golden: Golden | None = None
+    default: bool = False  # served when nobody says what to serve
 
 
 def presets() -> tuple[ModelSpec, ...]:
-    """The models that ship as one line of data each."""
-    table = tomllib.loads(files("emberank.runtime").joinpath("presets.toml").read_text("utf-8"))
-    return tuple(_spec(row) for row in table["model"])
+    """The models that ship as a few lines of data each, the default ones first."""
+    return tuple(_spec(row) for row in _rows())
+
+
+def defaults() -> tuple[ModelSpec, ...]:
+    """The presets that the word `default` stands for."""
+    return tuple(spec for spec in presets() if spec.default)
+
+
+def _rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = tomllib.loads(files("emberank.runtime").joinpath("presets.toml").read_text("utf-8"))["model"]
+    return rows
 
 
 def _spec(row: dict[str, Any]) -> ModelSpec:
     golden: dict[str, Any] | Golden | None = row.pop("golden", None)
-    aliases = tuple(row.pop("aliases", ()))
+    aliases, dimensions = tuple(row.pop("aliases", ())), tuple(row.pop("dimensions", ()))
     if isinstance(golden, dict):
         values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in golden.items()}
         golden = Golden(**values)
-    return ModelSpec(aliases=aliases, golden=golden, **row)
+    return ModelSpec(aliases=aliases, dimensions=dimensions, embedding_types=_embedding_types(row), golden=golden, **row)
+
+
+def _embedding_types(row: dict[str, Any]) -> tuple[EmbeddingType, ...]:
+    said = row.pop("embedding_types", EMBEDDING_TYPES)
+    if not said or not set(said) <= set(EMBEDDING_TYPES):
+        raise ValueError(f"embedding_types {said!r} has to hold one or more of {', '.join(EMBEDDING_TYPES)}")
+    return tuple(said)
 
 
 def specs(settings: RuntimeSettings) -> tuple[ModelSpec, ...]:
@@ -88,16 +108,15 @@ def _on_preset(entry: dict[str, Any]) -> dict[str, Any]:
     name = entry.pop("preset", None)
     if name is None:
         return entry
-    table = tomllib.loads(files("emberank.runtime").joinpath("presets.toml").read_text("utf-8"))
-    for row in table["model"]:
+    for row in _rows():
         if name in (row["name"], *row.get("aliases", ())):
             return row | {"aliases": [*row.get("aliases", ()), row["name"]]} | entry
-    raise SettingError(f"EMBERANK_MODEL_FILE: there is no preset {name!r}; presets: {', '.join(row['name'] for row in table['model'])}")
+    raise SettingError(f"EMBERANK_MODEL_FILE: there is no preset {name!r}; presets: {', '.join(row['name'] for row in _rows())}")
 
 
 def _specs_of(word: str) -> tuple[ModelSpec, ...]:
     if word == "default":
-        return presets()
+        return defaults()
     for preset in presets():
         if word in (preset.name, *preset.aliases):
             return (preset,)

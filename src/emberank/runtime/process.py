@@ -9,26 +9,33 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
 from emberank.contract.errors import EmberankError, StartError
+from emberank.runtime.backlog import row_cost
 from emberank.runtime.batcher import Batcher, Limits
 from emberank.runtime.engines.base import Engine, EngineOptions
 from emberank.runtime.engines.cores import cores
-from emberank.runtime.engines.registry import builder
+from emberank.runtime.engines.nvml import gpu_count
+from emberank.runtime.engines.prepared import forget_unused
+from emberank.runtime.engines.registry import AUTO, best, builder
+from emberank.runtime.fit import CPU_BATCH_TOKENS, checker
 from emberank.runtime.golden import verify_golden
 from emberank.runtime.metrics import Metrics
-from emberank.runtime.model import Loader, ServedModel
+from emberank.runtime.model import CheckFits, Loader, ServedModel
 from emberank.runtime.named_weights import NamedWeights
+from emberank.runtime.networks.network import Network
+from emberank.runtime.pictures import Pictures
 from emberank.runtime.pipeline import Pipeline
 from emberank.runtime.presets import ModelSpec, specs
-from emberank.runtime.recognise import Recognised
 from emberank.runtime.roster import Roster
 from emberank.runtime.server import RuntimeServer
 from emberank.runtime.status_file import StatusFile
@@ -51,7 +58,8 @@ class RuntimeProcess:
         self.status = StatusFile(settings.status_file)
         self.specs = specs(settings)
         self.metrics = Metrics()
-        self.pipeline = Pipeline(settings.tokenizer_threads or min(4, cores()), settings.max_queue_size, settings.queue_full_status)
+        pictures = Pictures(settings.image_threads or min(8, cores()), settings.max_images_at_once, self.metrics)
+        self.pipeline = Pipeline(settings.tokenizer_threads or min(4, cores()), settings.max_queue_size, settings.queue_full_status, pictures)
         self.traces = Traces.from_env("emberank-runtime")
         self.server = RuntimeServer(settings, self.pipeline, self.metrics, self.traces)
         self.models: list[ServedModel] = []
@@ -109,7 +117,9 @@ class RuntimeProcess:
     async def load(self) -> None:
         """Load every model off the event loop, check the golden examples, become ready. Raises StartError."""
         progress = self.status.progress(TerminalProgress())
-        loader = Loader(cache_dir(self.settings), self._build_engine, self._build_batcher, progress, self.settings.over_length_status)
+        status = self.settings.over_length_status
+        forget_unused(cache_dir(self.settings), time.time())
+        loader = Loader(cache_dir(self.settings), self._build_engine, self._build_batcher, progress, status, self._check_fits())
         self.status.say("loading")
         for spec in self.specs:
             self.models.append(await _aside(functools.partial(loader.load, spec)))
@@ -123,30 +133,41 @@ class RuntimeProcess:
     def _announce(self, listener: socket.socket) -> None:
         url = url_of(self.settings, listener)
         facts = self.models[0].backend.engine.facts
-        names = ", ".join(model.name for model in self.models)
+        names = ", ".join(f"{model.name}{' (random weights)' if model.random_weights else ''}" for model in self.models)
         log.info("ready", extra={"action": "ready", "url": url, "models": names, "precision": facts.precision, "device": facts.device})
         print(f"emberank: ready on {url} ({facts.engine}, {facts.precision}, {facts.threads} threads): {names}", flush=True)
         self.status.say("ready", url=url)
 
-    def _build_engine(self, recognised: Recognised, weights: NamedWeights) -> Engine:
-        options = EngineOptions(precision=self.settings.precision, threads=self.settings.threads)
-        return builder(self.settings.engine)(recognised.network, weights, options)
+    def _check_fits(self) -> CheckFits | None:
+        """The look at this machine's memory before an engine is built; none where a GPU's memory counts."""
+        s = self.settings
+        engine = best(s.device) if s.engine == AUTO else s.engine
+        if engine == "torch" and s.device != "cpu" and gpu_count():
+            return None
+        return checker(engine=engine, precision=s.precision, max_batch_tokens=s.max_batch_tokens or CPU_BATCH_TOKENS, policy=s.memory_check)
 
-    def _build_batcher(self, engine: Engine) -> Batcher:
+    def _build_engine(self, network: Network, weights: NamedWeights, prepared: Path) -> Engine:
+        s = self.settings
+        options = EngineOptions(precision=s.precision, threads=s.threads, device=s.device, prepared=prepared)
+        return builder(s.engine, s.device)(network, weights, options)
+
+    def _build_batcher(self, engine: Engine, network: Network) -> Batcher:
         s = self.settings
         limits = Limits(
-            max_batch_tokens=s.max_batch_tokens,
+            max_batch_tokens=s.max_batch_tokens or engine.facts.batch_tokens,
             max_wait_ms=s.max_wait_ms,
             max_queue_size=s.max_queue_size,
             max_queue_tokens=s.max_queue_tokens,
             queue_full_status=s.queue_full_status,
         )
-        return Batcher(engine, limits, self.metrics)
+        attention_tokens = math.inf if engine.facts.packed else row_cost(network.attention_tokens)
+        return Batcher(engine, limits, self.metrics, merged=network.merged, attention_tokens=attention_tokens)
 
     def close(self) -> None:
         """End the threads and let go of the engines."""
         self.pipeline.close()
-        for backend in {id(model.backend): model.backend for model in self.models}.values():
+        backends = [backend for model in self.models for backend in (model.backend, model.vision) if backend is not None]
+        for backend in {id(backend): backend for backend in backends}.values():
             backend.batcher.stop()
             backend.engine.close()
         self.traces.close()
@@ -172,7 +193,7 @@ def pull(spec: ModelSpec, settings: RuntimeSettings) -> Path:
     from emberank.runtime.weights import locate, manifest, verify
 
     folder = locate(parse_source(spec.source, spec.sha256), cache_dir(settings), progress=TerminalProgress())
-    verify(manifest(folder), spec.sha256)
+    verify(manifest(folder, cache_dir(settings)), spec.sha256)
     return folder
 
 

@@ -112,6 +112,8 @@ class RuntimeServer:
         exchange.model = model.name
         if suffix is not None:
             call = replace(call, input_type=suffix)
+            if suffix == "query" and any(content.image is not None for content in call.inputs):
+                raise BadRequest(nim.IMAGE_AS_QUERY)
         if exchange.trace is not None:
             exchange.trace.note({INPUTS: len(call.inputs)})
         result = await self._pipeline.embed(model, call, exchange.deadline, exchange.trace)
@@ -128,7 +130,11 @@ class RuntimeServer:
         """Say in headers what a NIM body has no place for."""
         t = result.timings
         exchange.headers["Server-Timing"] = f"tokenize;dur={t.tokenize_ms:.2f}, queue;dur={t.queue_ms:.2f}, engine;dur={t.engine_ms:.2f}"
+        if t.decode_ms:
+            exchange.headers["Server-Timing"] += f", decode;dur={t.decode_ms:.2f}"
         exchange.headers["Emberank-Prompt-Tokens"] = str(result.usage.prompt_tokens)
+        if self.roster.named(result.model).random_weights:
+            exchange.headers["Emberank-Random-Weights"] = "true"
         if exchange.trace is not None:
             exchange.trace.note({PROMPT_TOKENS: result.usage.prompt_tokens})
         if result.truncated:
@@ -152,7 +158,7 @@ class RuntimeServer:
 
     async def _health_ready(self, request: Request) -> Response:
         """Ready only after every golden example came out right, and no more once draining or when the engine keeps failing."""
-        failing = any(model.backend.batcher.failing for model in self.roster)
+        failing = any(backend.batcher.failing for model in self.roster for backend in (model.backend, model.vision) if backend is not None)
         ready = self.ready and not failing
         message = "ready" if ready else self.state if not self.ready else "the engine fails"
         headers = {} if ready else {"Retry-After": "1"}

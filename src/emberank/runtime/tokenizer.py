@@ -1,21 +1,22 @@
-"""Text in, token ids out: truncation, special tokens and pairs, from a checkpoint's tokenizer.json. Knows no model and no task.
+"""Text in, token ids out: truncation, special tokens and pairs, from a checkpoint's tokenizer.json. Knows no model, no task and no template.
 
 Calls block (they are long for long texts) and release the GIL: the pipeline runs them on its own threads.
 Special tokens are put around ids here rather than by the tokenizer, so that truncation is exact, a query is tokenised once for all
 its passages, and a ten-megabyte text costs no more than its first few hundred words.
+A special token's own spelling in a caller's text (`</s>`, `<|eot_id|>`) is read as that token, as Hugging Face's tokenizers do by default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from emberank.contract.errors import InputTooLong, WeightsError
+from emberank.contract.errors import BadRequest, InputTooLong, WeightsError
 from emberank.contract.inference import Truncate
 from emberank.runtime.job import Sequence
 
@@ -34,17 +35,27 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
-    """Special tokens around one text or two: before, between, after, and the token type of each part."""
+class Frame:
+    """Tokens around one text or two, which truncation leaves alone: before, between, after, and the token type of each part."""
 
     before: list[int]
     between: list[int]
     after: list[int]
-    types: tuple[int, int, int, int, int]  # before, first, between, second, after
+    types: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)  # before, first, between, second, after
 
     @property
     def size(self) -> int:
+        """Tokens in all."""
         return len(self.before) + len(self.between) + len(self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What follows a lead: a text, the tokens that stand before the lead and are never cut (an image), and the longest sequence of its kind."""
+
+    text: str
+    limit: int
+    block: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ class _Read:
 
     ids: list[int]
     length: int
+    whole: bool = True  # all of the text was read
 
 
 class TextTokenizer:
@@ -90,11 +102,68 @@ class TextTokenizer:
         head = self._read([first], room, "END")[0]
         return [self._two(head, read, room, truncate) for read in self._read(seconds, room, "END")]
 
+    def joined(self, frame: Frame, lead: str, tails: list[Tail], truncate: Truncate, *, divides: bool = True) -> list[Encoded]:
+        """Each of `tails` behind the one `lead` as one text, the tail's block before them, the frame around all.
+
+        END cuts the tail first, then the lead; START cuts where the text begins, and is END where there is a lead. A block is never cut:
+        where it does not fit by itself, BadRequest says so. With `divides` (see there) the lead is tokenised once for all.
+        """
+        rooms = [self._room(frame, tail) for tail in tails]
+        most = max(rooms, default=0)
+        truncate = "END" if lead and truncate == "START" else truncate
+        head = _Read([], 0)
+        texts = [tail.text for tail in tails]
+        if lead and tails and divides:
+            head = self._read([lead], most, truncate)[0]
+        else:
+            texts = [lead + text for text in texts]
+        return [self._joined(frame, tail, head, read, room, truncate) for tail, read, room in zip(tails, self._read(texts, most, truncate), rooms)]
+
+    def divides(self, lead: str, tail: str) -> bool:
+        """Whether tokenising `lead` and `tail` apart gives what tokenising them together gives."""
+        return self.ids(lead) + self.ids(tail) == self.ids(lead + tail)
+
+    def ids(self, text: str) -> list[int]:
+        """All of a short text, without special tokens."""
+        return self._encode([text])[0]
+
+    def framed(self, opening: str = "", closing: str = "") -> Frame:
+        """The tokens around a single text, `opening` and `closing` inside them."""
+        return Frame([*self._single.before, *self.ids(opening)], [], [*self.ids(closing), *self._single.after])
+
+    def token(self, word: str) -> int | None:
+        """The id of a token by its spelling in the vocabulary."""
+        found: int | None = self._tokenizer.token_to_id(word)
+        return found
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens it may give: one more than the highest id."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    def _room(self, frame: Frame, tail: Tail) -> int:
+        room = tail.limit - frame.size - len(tail.block)
+        if room < 0:
+            said = f"Input length {tail.limit - room} exceeds maximum allowed token size {tail.limit}"
+            raise BadRequest(f"{said}: the image alone takes {len(tail.block)} tokens, and an image is never cut", status=self._over_length_status)
+        return room
+
+    def _joined(self, frame: Frame, tail: Tail, head: _Read, read: _Read, room: int, truncate: Truncate) -> Encoded:
+        # What follows a lead that was not read to its end is not read either: it would stand in the wrong place.
+        ids = head.ids + (read.ids if head.whole else [])
+        length = head.length + read.length
+        total = frame.size + len(tail.block) + length
+        if length > room:
+            if truncate == "NONE":
+                raise InputTooLong(total, tail.limit, status=self._over_length_status)
+            ids = ids[max(0, len(ids) - room) :] if truncate == "START" else ids[:room]
+        return Encoded(Sequence(np.array([*frame.before, *tail.block, *ids, *frame.after], np.int32)), total, length > room)
+
     def _one(self, read: _Read, room: int, truncate: Truncate) -> Encoded:
         ids, length = read.ids, read.length + self._single.size
         if read.length > room:
             self._refuse(length, truncate)
-            ids = ids[-room:] if truncate == "START" else ids[:room]
+            ids = ids[max(0, len(ids) - room) :] if truncate == "START" else ids[:room]
         return Encoded(_sequence(self._single, [ids]), length, read.length > room)
 
     def _two(self, first: _Read, second: _Read, room: int, truncate: Truncate) -> Encoded:
@@ -117,7 +186,7 @@ class TextTokenizer:
         pieces = [_piece(text, size, truncate) for text in texts]
         encodings = self._encode(pieces)
         return [
-            _Read(ids, len(ids)) if len(piece) == len(text) or len(ids) >= _enough(room) else self._grown(text, size, room, truncate)
+            _Read(ids, len(ids), len(piece) == len(text)) if self._decides(piece, text, ids, room, truncate) else self._grown(text, size, room, truncate)
             for text, piece, ids in zip(texts, pieces, encodings)
         ]
 
@@ -126,11 +195,24 @@ class TextTokenizer:
             size = min(size * 8, _MOST_CHARS)
             piece = _piece(text, size, truncate)
             ids = self._encode([piece])[0]
-            if len(piece) == len(text) or len(ids) >= _enough(room):
-                return _Read(ids, len(ids))
+            if self._decides(piece, text, ids, room, truncate):
+                return _Read(ids, len(ids), len(piece) == len(text))
             if size == _MOST_CHARS:
                 # Megabytes that make hardly any tokens (one word, white space): what was not read counts as too long.
-                return _Read(ids, max(len(ids), _enough(room)))
+                return _Read(ids, max(len(ids), _enough(room)), len(piece) == len(text))
+
+    def _decides(self, piece: str, text: str, ids: list[int], room: int, truncate: Truncate) -> bool:
+        """Whether what will be kept of a piece's ids is what would be kept of the whole text's."""
+        if len(piece) == len(text):
+            return True
+        if len(ids) < _enough(room):
+            return False
+        if truncate != "START" or _between(text, len(text) - len(piece)):
+            return True
+        # Cut within a word or a run of white space. Some tokenizers count from a word's beginning (digits in threes, runs of one letter in pairs): then a cut
+        # elsewhere gives other tokens, and more of the text has to be read.
+        other = self._encode([piece[1:]])[0]
+        return room == 0 or other[-room:] == ids[-room:]
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
@@ -142,17 +224,22 @@ def _enough(room: int) -> int:
 
 
 def _piece(text: str, size: int, truncate: Truncate) -> str:
-    """The part of `text` that truncation keeps, cut at white space so that no word is split; the whole text if it is short."""
+    """The part of `text` that truncation keeps, cut between a word and white space so that neither is split; the whole text if it is short."""
     if len(text) <= size:
         return text
     if truncate == "START":
-        cut = next((i for i in range(len(text) - size, len(text) - size // 2) if text[i].isspace()), len(text) - size)
+        cut = next((i for i in range(len(text) - size, len(text) - size // 2) if _between(text, i)), len(text) - size)
         return text[cut:]
-    cut = next((i for i in range(size, size // 2, -1) if text[i].isspace()), size)
+    cut = next((i for i in range(size, size // 2, -1) if _between(text, i)), size)
     return text[:cut]
 
 
-def _frame(encoding: Encoding) -> _Frame:
+def _between(text: str, i: int) -> bool:
+    """Whether a word ends before `i` and white space begins there: byte-level tokenizers read a run of white space as a word of its own."""
+    return text[i].isspace() and not text[i - 1].isspace()
+
+
+def _frame(encoding: Encoding) -> Frame:
     """Read the special tokens off an encoded probe instead of the tokenizer's configuration, which has many dialects."""
     places: list[int | None] = list(encoding.sequence_ids)
     texts = [i for i, place in enumerate(places) if place is not None]
@@ -165,7 +252,7 @@ def _frame(encoding: Encoding) -> _Frame:
     def kind(indices: Iterable[int], default: int) -> int:
         return next((types[i] for i in indices), default)
 
-    return _Frame(
+    return Frame(
         before=ids[:begin],
         between=[ids[i] for i in middle],
         after=ids[end:],
@@ -173,7 +260,7 @@ def _frame(encoding: Encoding) -> _Frame:
     )
 
 
-def _sequence(frame: _Frame, texts: list[list[int]]) -> Sequence:
+def _sequence(frame: Frame, texts: list[list[int]]) -> Sequence:
     parts = [frame.before, texts[0], frame.between, texts[1] if len(texts) > 1 else [], frame.after]
     ids: NDArray[np.int32] = np.array([token for part in parts for token in part], np.int32)
     if not any(frame.types):

@@ -1,4 +1,7 @@
-"""A source in, a local folder out: found in the cache or fetched once, and its files hashed. Does not know how a source is fetched or a checkpoint is read."""
+"""A source in, a local folder out: found in the cache or fetched once, its links checked, and its files hashed and searched for numbers that are none.
+
+Does not know how a source is fetched, or what a network reads. Files that did not change since they were read are not read again (stamps.py).
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,11 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from emberank.contract.errors import WeightsCorrupt, WeightsError
+from emberank.runtime import stamps
+from emberank.runtime.scan import scan
 from emberank.runtime.sources import registry
-from emberank.runtime.sources.base import Fetcher, Progress, Source, require_config
+from emberank.runtime.sources.base import Fetcher, Progress, Source, check_links, require_config
+from emberank.runtime.stamps import Identity, Stamp
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +38,12 @@ LISTED_BYTES = 1_000_000  # smaller files are there and not worth a line each in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFile:
-    """One file: its name relative to the folder with `/` in between, its bytes, its sha256 in hex."""
+    """One file: its name relative to the folder with `/` in between, its bytes, its sha256 in hex, and its tensors with a NaN or an infinity."""
 
     name: str
     size: int
     sha256: str
+    not_finite: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +55,25 @@ class Manifest:
 
 
 def locate(source: Source, cache_dir: Path, *, progress: Progress, fetcher: Fetcher | None = None, wait_s: float = WAIT_S) -> Path:
-    """The folder with the source's files: where it lies, or cached, or fetched now. Hashes are checked when fetching; later, `verify` does it."""
+    """The folder with the source's files: where it lies, or cached, or fetched now; no link in it leads out of it.
+
+    Hashes are checked when fetching; later, `verify` does it.
+    """
     one = fetcher or registry.fetcher(source.scheme)
     if (folder := source.in_place) is not None:
         one.fetch(source, folder, progress)
+        check_links(folder, str(source))
         return folder
     folder = cached(source, cache_dir)
     # Before any lock: a cache that is baked into an image cannot be written to, and need not be.
     if folder.is_dir():
+        check_links(folder, str(source))
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(_beside(folder, ".lock"), wait_s):
             if not folder.is_dir():
-                _fetch(one, source, folder, progress)
+                _fetch(one, source, folder, progress, stamps.stamp_file(cache_dir, folder))
     except OSError as error:
         raise WeightsError(f"{source}: the cache {str(cache_dir)!r} cannot be used ({error.strerror or error}): set EMBERANK_CACHE_DIR to another") from error
     return folder
@@ -86,16 +98,12 @@ def default_cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
         raise WeightsError("there is no home folder to keep weights in: set EMBERANK_CACHE_DIR") from error
 
 
-def manifest(folder: Path) -> Manifest:
-    """What is in `folder`, hashed, a few files at a time. Hidden files and folders (.git, .partial) are not part of a model."""
-    try:
-        paths = sorted((path.relative_to(folder).as_posix(), path) for path in _visible(folder))
-        with ThreadPoolExecutor(max_workers=4) as pool:  # hashing lets go of the interpreter lock
-            files = tuple(pool.map(lambda pair: _hashed(*pair), paths))
-    except OSError as error:
-        raise WeightsError(f"{str(error.filename or folder)!r} cannot be read: {error.strerror or error}") from error
-    lines = "".join(f"{file.sha256}  {file.name}\n" for file in files)
-    return Manifest(files=files, content_hash=hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest())
+def manifest(folder: Path, cache_dir: Path | None = None, *, now_ns: Callable[[], int] = time.time_ns) -> Manifest:
+    """What is in `folder`, a few files at a time. Hidden files and folders (.git, .partial) are not part of a model.
+
+    With the `cache_dir`, files that were read before and did not change are not read again, and what is read now is remembered there.
+    """
+    return _manifest(folder, cache_dir and stamps.stamp_file(cache_dir, folder), now_ns)
 
 
 def verify(manifest: Manifest, expected: Mapping[str, str]) -> None:
@@ -154,7 +162,7 @@ def bar_line(file: str, done: int, total: int | None, bytes_per_s: float | None)
     return f"{file:<28} [{'#' * filled}{' ' * (BAR_CELLS - filled)}] {share:4.0%}  {done / 1e6:.1f}/{total / 1e6:.1f} MB{speed}"
 
 
-def _fetch(fetcher: Fetcher, source: Source, folder: Path, progress: Progress) -> None:
+def _fetch(fetcher: Fetcher, source: Source, folder: Path, progress: Progress, stamp_file: Path) -> None:
     """Fetch beside the folder, check, and only then give it its name: whoever sees the folder sees all of it."""
     target = _beside(folder, ".part")  # the same name each time, so that what an interrupted fetch left is found
     target.mkdir(exist_ok=True)
@@ -162,7 +170,10 @@ def _fetch(fetcher: Fetcher, source: Source, folder: Path, progress: Progress) -
     fetcher.fetch(source, target, progress)
     try:
         require_config(target, str(source))
-        if source.sha256 and (said := difference(manifest(target), source.sha256)):
+        check_links(target, str(source))
+        settle(target)
+        # Renaming a folder leaves its files what they are, so the stamps made here hold under the folder's own name.
+        if said := difference(_manifest(target, stamp_file, time.time_ns), source.sha256):
             raise WeightsError(f"{source}: {said}: what was fetched is not what was asked for, and was deleted")
     except WeightsError:
         # What came is whole and wrong: keeping it would only be wrong again.
@@ -170,6 +181,46 @@ def _fetch(fetcher: Fetcher, source: Source, folder: Path, progress: Progress) -
         raise
     os.replace(target, folder)
     log.info("fetched %s", source, extra={"action": "weights.fetched"})
+
+
+def settle(folder: Path, now_ns: Callable[[], int] = time.time_ns, sleep: Callable[[float], None] = time.sleep) -> None:
+    """After a long download, two seconds more, so that its files need not be read a second time at the next start (stamps.py)."""
+    identities = [Identity.of(path.stat()) for path in _visible(folder)]
+    if (wait_s := stamps.wait_s(identities, now_ns())) > 0:
+        sleep(wait_s)
+
+
+def _manifest(folder: Path, stamp_file: Path | None, now_ns: Callable[[], int]) -> Manifest:
+    kept = stamps.read(stamp_file) if stamp_file else {}
+    try:
+        paths = sorted((path.relative_to(folder).as_posix(), path) for path in _visible(folder))
+        with ThreadPoolExecutor(max_workers=4) as pool:  # hashing lets go of the interpreter lock
+            read = list(pool.map(lambda pair: _known(pair[0], pair[1], kept.get(pair[0]), now_ns), paths))
+    except OSError as error:
+        raise WeightsError(f"{str(error.filename or folder)!r} cannot be read: {error.strerror or error}") from error
+    made = {file.name: stamp for file, stamp in read if stamp}
+    if stamp_file and made != kept:
+        stamps.write(stamp_file, made)
+    files = tuple(file for file, _ in read)
+    lines = "".join(f"{file.sha256}  {file.name}\n" for file in files)
+    return Manifest(files=files, content_hash=hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def _known(name: str, path: Path, stamp: Stamp | None, now_ns: Callable[[], int]) -> tuple[ManifestFile, Stamp | None]:
+    """A file's facts, from its stamp where that is this very file's, else from reading it; and the stamp it has from now on, if it may have one."""
+    found = Identity.of(path.stat())
+    if stamp is None or stamp.identity != found:
+        began_ns = now_ns()
+        scanned = scan(path)
+        after = Identity.of(path.stat())
+        if (after.inode, after.size, after.mtime_ns) != (found.inode, found.size, found.mtime_ns):
+            raise WeightsCorrupt(f"{path}: the file was changed while it was being read; start again when whatever writes it has finished")
+        stamp = Stamp(identity=found, scanned=scanned)
+        keep = after == found and found.settled(began_ns)
+    else:
+        keep = True
+    facts = ManifestFile(name=name, size=found.size, sha256=stamp.scanned.sha256, not_finite=stamp.scanned.not_finite)
+    return facts, stamp if keep else None
 
 
 def _beside(folder: Path, ending: str) -> Path:
@@ -186,12 +237,6 @@ def _visible(folder: Path) -> Iterator[Path]:
 def _raise(error: OSError) -> None:
     # os.walk passes over a folder that it cannot read unless it is told not to.
     raise error
-
-
-def _hashed(name: str, path: Path) -> ManifestFile:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return ManifestFile(name=name, size=file.tell(), sha256=digest.hexdigest())
 
 
 def _printable(name: str) -> str:

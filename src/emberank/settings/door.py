@@ -22,7 +22,7 @@ class DoorSettings:
     keep_alive_s: float = row(75.0, "seconds", "How long an idle connection is kept.", 1, 3600)
     shutdown_grace_s: float = row(30.0, "seconds", "After SIGTERM: how long running requests may take to finish before they are dropped.", 0, 3600)
     max_connections: int = row(4096, "connections", "Open connections before new requests get a bare 503.", 1, 1 << 20)
-    max_body_bytes: int = row(32 << 20, "bytes", "Size of a request's body.", 1024, 1 << 31)
+    max_body_bytes: int = row(64 << 20, "bytes", "Size of a request's body; an image of 25 MiB takes 33.4 MiB of it.", 1024, 1 << 31)
     max_buffered_bytes: int = row(256 << 20, "bytes", "Bodies being received at one time, all requests together, before new ones are refused.", 1024, 1 << 40)
     log_level: Literal["debug", "info", "warning", "error", "critical"] = row("info", "level", "Least severity that is logged.")
     log_format: Literal["pretty", "compact", "json"] = row("pretty", "name", "`json` is one object a line.")

@@ -26,8 +26,8 @@ class ForgeSettings(DoorSettings):
     api_key: str = row("", "secret", "The first admin key; empty: one is made and shown once.", secret=True)
     fleet_token: str = row("", "secret", "The secret between gateway and forge, when they do not share a data folder.", secret=True)
     cache_dir: str = row("", "folder", "Where fetched weights are kept; empty means `$XDG_CACHE_HOME/emberank` or `~/.cache/emberank`.")
-    engine: Literal["openvino", "reference", "fake"] = row(
-        "openvino", "name", "What runs the networks of the runtimes that are started; `fake` is for tests only."
+    engine: Literal["auto", "openvino", "torch", "reference", "fake"] = row(
+        "auto", "name", "What runs the networks of the runtimes that are started: `auto` is `torch` on GPUs and `openvino` on CPUs; `fake` is for tests only."
     )
     idle_after_s: float = row(900.0, "seconds", "How long an endpoint stays warm after its last request; a version may have its own.", 0.1, 1e9)
     start_timeout_s: float = row(

@@ -26,18 +26,41 @@ class RuntimeSettings(DoorSettings):
     served_model_name: str = row("", "name", "The name under which a single model is served; further names after commas are aliases.")
     cache_dir: str = row("", "folder", "Where fetched weights are kept; empty means `$XDG_CACHE_HOME/emberank` or `~/.cache/emberank`.")
     status_file: str = row("", "file", "Where the process keeps saying how far its start is, and why it failed: JSON, replaced atomically.")
-    engine: Literal["openvino", "reference", "fake"] = row(
-        "openvino", "name", "What runs the network: `openvino` is the fast one, `reference` is NumPy in float64 (slow, exact), `fake` is for tests only."
-    )
-    precision: Literal["auto", "fp32", "bf16", "int8"] = row(
+    engine: Literal["auto", "openvino", "torch", "reference", "fake"] = row(
         "auto",
         "name",
-        "Arithmetic: `auto` is bf16 where the CPU has AMX and fp32 elsewhere; `int8` is faster without AMX and less exact (docs/behaviour/precision.md).",
+        "What runs the network: `openvino` on CPUs, `torch` on NVIDIA GPUs (docs/howto/gpu.md); `auto` is `torch` where it is installed and sees a GPU, "
+        "`openvino` elsewhere; `reference` is NumPy in float64 (slow, exact), `fake` is for tests only.",
+    )
+    device: str = row("auto", "device", "What it runs on: `cpu`, `cuda` (the first GPU), `cuda:1`, …; `auto` is a GPU where the engine can use one.")
+    precision: Literal["auto", "fp32", "bf16", "fp16", "fp8", "int8"] = row(
+        "auto",
+        "name",
+        "Arithmetic: `auto` is bf16 where the device multiplies it in hardware, else fp32 on CPUs and fp16 on GPUs; `int8` is for CPUs, "
+        "`fp16` for GPUs, `fp8` for GPUs from Ada and Hopper on: both are faster and less exact (docs/behaviour/precision.md).",
+    )
+    memory_check: Literal["refuse", "warn"] = row(
+        "refuse", "rule", "A model that needs more memory than is free when it is loaded: refused with the numbers, or tried all the same with a warning."
     )
     threads: int = row(0, "threads", "Threads of the engine; 0 means one per core.", 0, 4096)
     tokenizer_threads: int = row(0, "threads", "Requests tokenised at the same time; 0 means one per core, at most 4.", 0, 256)
+    image_threads: int = row(
+        0,
+        "threads",
+        "Images decoded at the same time; 0 means one per core, at most 8. Images over 32 million pixels go one by one: each takes up to 2 GB.",
+        0,
+        256,
+    )
+    max_images_at_once: int = row(
+        32, "images", "Images held decoded at one time, all requests together; the others wait. One of seven tiles takes 37 MB in front of a 1B model.", 1, 4096
+    )
     max_batch_tokens: int = row(
-        1024, "tokens", "Tokens in one run of the engine: more raises throughput a little and the wait of the next request a lot.", 16, 1 << 20
+        0,
+        "tokens",
+        "Tokens in one run of the engine: more raises throughput a little and the wait of the next request a lot. 0 is the engine's own: 1,024 on a CPU, "
+        "16,384 on a GPU.",
+        0,
+        1 << 20,
     )
     max_wait_ms: float = row(
         0.0,

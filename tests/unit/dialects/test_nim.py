@@ -110,6 +110,12 @@ def test_an_unknown_field_of_a_ranking_is_refused_with_the_known_ones(fields: di
     assert rank_refused(**fields) == said
 
 
+@pytest.mark.claim("nim:ranking:query-required")
+def test_an_image_beside_a_query_is_never_looked_away_from() -> None:
+    said = rank_refused(Rules(ranking_unknown_fields="ignore"), query={"text": "a", "image": PNG})
+    assert said == "query holds an image, and a query is text; images are passages"
+
+
 @pytest.mark.claim("nim:ranking:unknown-fields-setting")
 def test_unknown_fields_of_a_ranking_can_be_ignored_and_are_then_named() -> None:
     lenient = Rules(ranking_unknown_fields="ignore")
@@ -172,6 +178,7 @@ def test_the_most_passages_are_a_setting() -> None:
         ({"image": PNG}, Content(None, PNG)),
         ({"text": "", "image": PNG}, Content(None, PNG)),
         ({"text": None, "image": PNG}, Content(None, PNG)),
+        ({"text": " \n", "image": PNG}, Content(None, PNG)),
         ({"text": "a page", "image": PNG}, Content("a page", PNG)),
         ({"text": "a page", "image": None}, Content("a page")),
     ],
@@ -181,9 +188,10 @@ def test_a_passage_may_hold_an_image_beside_text_or_without(passage: dict[str, A
 
 
 @pytest.mark.claim("nim:ranking:passage-image-must-be-data-url")
-@pytest.mark.parametrize("image", ["https://example.com/a.png", "asset:1234", "", 7, ["x"]])
-def test_a_passages_image_is_a_data_url(image: object) -> None:
-    assert rank_refused(passages=[{"image": image}]) == "passages[0].image must be a data URL such as data:image/png;base64,…"
+@pytest.mark.parametrize("image", ["https://example.com/a.png", "asset:1234", "", 7, ["x"], "data:image/svg+xml,<svg/>", "data:text/plain;base64,AAAA"])
+def test_a_passages_image_is_a_data_url_in_base64_and_nothing_is_fetched(image: object) -> None:
+    said = "passages[0].image must be a base64 data URL such as data:image/png;base64,…; nothing is fetched from elsewhere"
+    assert rank_refused(passages=[{"image": image}]) == said
 
 
 def test_a_passages_text_beside_an_image_is_still_a_string() -> None:
@@ -366,9 +374,25 @@ def test_a_modality_that_is_said_is_followed() -> None:
     assert embed(input=["a", PNG], modality=[None, None]).call.inputs == (Content("a"), Content(None, PNG))
 
 
-def test_an_image_that_is_none_is_refused() -> None:
-    said = "input[0] has modality 'image' and holds no image data URL such as data:image/png;base64,…"
-    assert embed_refused(input="a cat", modality="image") == said
+@pytest.mark.parametrize("modality", ["image", "text_image"])
+def test_an_image_that_is_none_is_refused(modality: str) -> None:
+    said = f"input[1] has modality '{modality}' and holds no image data URL such as data:image/png;base64,…"
+    assert embed_refused(input=["a", "a cat"], modality=["text", modality]) == said
+
+
+@pytest.mark.claim("nim:embeddings:nothing-is-fetched")
+@pytest.mark.parametrize("text", ["https://example.com/a.png", '<img src="https://example.com/a.png"/>', "file:///etc/passwd"])
+def test_an_image_elsewhere_is_not_fetched_but_refused_or_read_as_the_text_it_is(text: str) -> None:
+    assert embed_refused(input=text, modality="image").endswith("; nothing is fetched from elsewhere")
+    assert embed(input=text).call.inputs == (Content(text),)
+
+
+@pytest.mark.claim("nim:embeddings:one-image-an-input")
+@pytest.mark.parametrize("modality", [None, "image", "text_image"])
+def test_an_input_with_several_images_is_refused_with_its_place(modality: str | None) -> None:
+    said = "input[1] holds several images; an input is at most one image and a text beside it: send each image as an input of its own"
+    assert embed_refused(input=["a", f"{PNG} and {PNG}"], modality=None if modality is None else ["text", modality]) == said
+    assert embed(input=f"{PNG} and {PNG}", modality="text").call.inputs == (Content(f"{PNG} and {PNG}"),)
 
 
 @pytest.mark.claim("nim:embeddings:modality-array-length")

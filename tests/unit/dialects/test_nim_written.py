@@ -14,7 +14,7 @@ from emberank.dialects import nim
 from emberank.dialects.nim import Rules
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
-SVG = "data:image/svg+xml,<svg/>"
+SVG = "data:image/svg+xml;base64,PHN2Zy8+"
 WORDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30).filter(lambda text: bool(text.strip()))
 STRICT = Rules(ranking_unknown_fields="reject", embeddings_unknown_fields="reject")
 

@@ -11,8 +11,8 @@ from emberank.runtime.batcher import Batcher, Limits
 from emberank.runtime.engines.base import Engine
 from emberank.runtime.engines.fake import FakeEngine
 from emberank.runtime.model import Loader, ServedModel
+from emberank.runtime.networks.network import Network
 from emberank.runtime.presets import ModelSpec
-from emberank.runtime.recognise import Recognised
 
 
 class Unseen:
@@ -29,15 +29,15 @@ class Workshop:
     def __init__(self, cache: Path) -> None:
         self.engines: list[Engine] = []
         self.batchers: list[Batcher] = []
-        self.make: Callable[[Recognised, object], Engine] = lambda recognised, weights: FakeEngine(recognised.network.hidden)
+        self.make: Callable[[Network, object], Engine] = lambda network, weights: FakeEngine(network.hidden, network.merged)
         self.loader = Loader(cache, self._engine, self._batcher, lambda file, done, total: None)
 
-    def _engine(self, recognised: Recognised, weights: object) -> Engine:
-        self.engines.append(self.make(recognised, weights))
+    def _engine(self, network: Network, weights: object, prepared: Path) -> Engine:
+        self.engines.append(self.make(network, weights))
         return self.engines[-1]
 
-    def _batcher(self, engine: Engine) -> Batcher:
-        self.batchers.append(Batcher(engine, Limits(), Unseen()))
+    def _batcher(self, engine: Engine, network: Network) -> Batcher:
+        self.batchers.append(Batcher(engine, Limits(), Unseen(), merged=network.merged))
         return self.batchers[-1]
 
     def load(self, folder: Path, **spec: object) -> ServedModel:

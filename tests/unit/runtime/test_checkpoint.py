@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emberank.contract.errors import WeightsError
+from emberank.runtime import widen
 from emberank.runtime.checkpoint import DTYPES, Checkpoint, parse
 
 quick = settings(max_examples=150, deadline=None, database=None)
@@ -100,6 +101,88 @@ def test_f64_over_the_range_of_float32_becomes_infinite_without_a_warning(tmp_pa
     written(tmp_path, packed({"w": entry(0, 8, dtype="F64", shape=[1])}, np.array([1e300]).tobytes()))
     with Checkpoint.open(tmp_path) as checkpoint:
         assert np.isinf(checkpoint.float32("w")).all()
+
+
+def bf16_file(folder: Path, bits: np.ndarray[Any, Any]) -> Path:
+    return written(folder, packed({"w": entry(0, bits.nbytes, dtype="BF16", shape=list(bits.shape))}, bits.tobytes()))
+
+
+def test_every_bf16_there_is_becomes_the_float32_of_those_bits_whoever_shares_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bits = np.arange(1 << 16, dtype="<u2").reshape(256, 256)
+    expected = (bits.astype(np.uint32) << 16).tobytes()
+    for alone in (1 << 20, 1):
+        monkeypatch.setattr(widen, "_ALONE", alone)
+        monkeypatch.setattr(widen, "_PIECE", 1000)
+        monkeypatch.setattr(widen, "cores", lambda: 3)
+        with Checkpoint.open(bf16_file(tmp_path, bits)) as checkpoint:
+            assert checkpoint.float32("w").tobytes() == expected
+            out = np.full((256, 256), np.nan, np.float32)
+            checkpoint.float32_into("w", out)
+            assert out.tobytes() == expected
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 0), (5, 7)])
+def test_bf16_of_any_shape_is_converted(shape: tuple[int, ...], tmp_path: Path) -> None:
+    bits = np.full(shape, 0x4020, "<u2")
+    with Checkpoint.open(bf16_file(tmp_path, bits)) as checkpoint:
+        assert checkpoint.float32("w").shape == shape
+        np.testing.assert_array_equal(checkpoint.float32("w"), np.full(shape, 2.5, np.float32))
+
+
+def test_a_tensor_is_written_into_a_part_of_a_larger_array(folder: Path) -> None:
+    wide = np.zeros((3, 9), np.float32)
+    with Checkpoint.open(folder) as checkpoint:
+        checkpoint.float32_into("encoder.layer.0.weight", wide[:, 2:7])
+        np.testing.assert_array_equal(wide[:, 2:7], sample()["encoder.layer.0.weight"])
+        with pytest.raises(ValueError, match="room for"):
+            checkpoint.float32_into("encoder.layer.0.weight", wide)
+        with pytest.raises(WeightsError, match="'positions' is I64"):
+            checkpoint.float32_into("positions", np.zeros((1, 7), np.float32))
+
+
+def test_bf16_is_written_into_a_part_of_a_larger_array(tmp_path: Path) -> None:
+    wide = np.zeros((4, 4), np.float32)
+    with Checkpoint.open(bf16_file(tmp_path, np.full((4, 2), 0x4020, "<u2"))) as checkpoint:
+        checkpoint.float32_into("w", wide[:, 1:3])
+    np.testing.assert_array_equal(wide, [[0, 2.5, 2.5, 0]] * 4)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="what is resident is read from /proc")
+def test_a_dropped_tensor_is_no_longer_resident_and_reads_the_same_again(tmp_path: Path) -> None:
+    arrays = {"a": np.full(1 << 20, 1, np.float32), "b": np.full(1 << 20, 2, np.float32), "c": np.full(3, 3, np.float32)}
+    safetensors.numpy.save_file(arrays, tmp_path / "model.safetensors")
+    with Checkpoint.open(tmp_path) as checkpoint:
+        for name in arrays:
+            checkpoint.raw(name).sum()
+        both = resident(tmp_path / "model.safetensors")
+        checkpoint.drop("a")
+        one = resident(tmp_path / "model.safetensors")
+        for name in arrays:
+            checkpoint.drop(name)  # "c" has no whole page of its own
+        none = resident(tmp_path / "model.safetensors")
+        assert both >= 8 << 20
+        assert one <= both - (4 << 20) + 2 * mmap.PAGESIZE
+        assert none <= 4 * mmap.PAGESIZE
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(checkpoint.raw(name), array)
+
+
+def resident(path: Path) -> int:
+    """Bytes of the mapped file that are in this process's memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    return sum(int(next(line for line in lines if line.startswith("Rss:")).split()[1]) * 1024 for header in lines if header.endswith(str(path)))
+
+
+def test_a_tensor_knows_its_file_and_its_size(folder: Path) -> None:
+    with Checkpoint.open(folder) as checkpoint:
+        assert checkpoint.where("scale") == folder / "model.safetensors"
+        assert checkpoint.nbytes("encoder.layer.0.bias") == 10
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F4"])
+def test_quantised_numbers_are_refused_in_one_sentence(dtype: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=rf"'w' is {dtype}: quantised checkpoints are not read; take the model's original weights"):
+        Checkpoint.open(written(tmp_path, packed({"w": entry(0, 8, dtype=dtype)}, b"\0" * 8)))
 
 
 def test_whole_numbers_are_not_taken_for_weights(folder: Path) -> None:
@@ -193,8 +276,10 @@ def test_a_malformed_file_is_refused_with_its_name_and_the_reason(what: str, tmp
 def test_a_folder_without_weights_says_what_it_looked_for(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"neither model\.safetensors nor model\.safetensors\.index\.json here$"):
         Checkpoint.open(tmp_path)
-    (tmp_path / "pytorch_model.bin").touch()
-    with pytest.raises(WeightsError, match=r"\*\.bin files are never read"):
+    with pytest.raises(WeightsError, match="neither"):
+        Checkpoint.open(tmp_path / "nowhere")
+    (tmp_path / "weights.safetensors").touch()
+    with pytest.raises(WeightsError, match=r"'weights\.safetensors' would have to be called model\.safetensors$"):
         Checkpoint.open(tmp_path)
 
 
@@ -223,6 +308,7 @@ def test_shards_are_one_checkpoint_with_the_tensors_of_the_index(tmp_path: Path)
         ({"a": ""}, "is not a file in this folder"),
         ({"a": 1}, "is not a file in this folder"),
         ({"a": "b.safetensors"}, r"b\.safetensors: 'a' is not in this file"),
+        ({"a": "a.safetensors", "b": "b.safetensors", "spare": "a.safetensors"}, r"b\.safetensors: 'spare' is in this file and in a\.safetensors too"),
         ({"a": "a.safetensors", "b": "c.safetensors"}, r"c\.safetensors: it cannot be read"),
         ({}, "weight_map is not an object"),
         (["a"], "weight_map is not an object"),

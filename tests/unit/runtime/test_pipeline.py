@@ -18,8 +18,8 @@ from emberank.contract.errors import BadRequest, DeadlineExceeded, InputTooLong,
 from emberank.contract.inference import Content, EmbedCall, RankCall
 from emberank.runtime.engines.fake import FakeEngine
 from emberank.runtime.engines.reference import ReferenceEngine
-from emberank.runtime.heads import quantise
 from emberank.runtime.model import ServedModel
+from emberank.runtime.outputs import quantise
 from emberank.runtime.pipeline import Pipeline, cosine
 
 WAIT_S = 20.0
@@ -79,7 +79,7 @@ PASSAGES = ("snow", "ice road", "the way", "which way should go", "red hot")
 
 @pytest.mark.parametrize("kind", ["ranker", "late_ranker"])
 def test_the_best_passage_comes_first_and_keeps_its_index(pipeline: Pipeline, workshop: Any, kind: str, request: pytest.FixtureRequest) -> None:
-    workshop.make = lambda recognised, weights: ReferenceEngine(recognised.network, weights)  # to the fake one every [CLS] is the same
+    workshop.make = lambda network, weights: ReferenceEngine(network, weights)  # to the fake one every [CLS] is the same
     model: ServedModel = request.getfixturevalue(kind)
     result = run(pipeline.rank(model, rank_call("which way", *PASSAGES), soon()))
     logits = {index: run(pipeline.rank(model, rank_call("which way", passage), soon())).ranked[0].logit for index, passage in enumerate(PASSAGES)}

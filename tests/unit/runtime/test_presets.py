@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from emberank.contract.errors import SettingError
-from emberank.runtime.presets import Golden, ModelSpec, presets, specs
+from emberank.runtime.presets import Golden, ModelSpec, defaults, presets, specs
+from emberank.runtime.roster import plain
 from emberank.runtime.sources.base import parse_source
 from emberank.settings import RuntimeSettings
 
@@ -32,29 +33,57 @@ def test_a_preset_is_meant_by_its_name_and_by_its_aliases(word: str) -> None:
     assert [spec.name for spec in asked(word)] == [RERANKER]
 
 
-def test_the_default_models_are_of_one_set_of_files() -> None:
-    first, second = presets()
+def test_the_default_models_stand_first_and_are_of_one_set_of_files() -> None:
+    first, second = defaults()
+    assert presets()[:2] == (first, second)
     assert (first.source, first.sha256) == (second.source, second.sha256)
     assert (second.head, first.head) == ("late_interaction", "auto")
 
 
 @pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
-def test_every_preset_says_where_it_is_from_what_it_must_be_and_who_allows_it(preset: ModelSpec) -> None:
-    source = parse_source(preset.source, preset.sha256)
-    assert source.revision, "pinned"
-    assert "model.safetensors" in preset.sha256
-    assert all(len(digest) == 64 for digest in preset.sha256.values())
+def test_every_preset_says_where_it_is_from_and_who_allows_it(preset: ModelSpec) -> None:
+    assert parse_source(preset.source, preset.sha256).scheme in ("pypi", "hf")
+    assert preset.task in ("rank", "embed")
     assert preset.license
     assert preset.license_url.startswith("https://")
 
 
-@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
-def test_every_preset_has_a_golden_example_that_can_tell_right_from_wrong(preset: ModelSpec) -> None:
+@pytest.mark.parametrize("preset", defaults(), ids=lambda preset: preset.name)
+def test_a_default_model_is_pinned_to_its_bytes_and_has_a_golden_example(preset: ModelSpec) -> None:
+    assert parse_source(preset.source, preset.sha256).revision, "pinned"
+    assert "model.safetensors" in preset.sha256
+    assert all(len(digest) == 64 for digest in preset.sha256.values())
+    assert preset.golden is not None
+
+
+@pytest.mark.parametrize("preset", [preset for preset in presets() if preset.golden], ids=lambda preset: preset.name)
+def test_a_golden_example_can_tell_right_from_wrong(preset: ModelSpec) -> None:
     golden = preset.golden
     assert golden is not None
     assert len(golden.passages) == len(golden.scores) >= 3
     gaps = [before - after for before, after in zip(golden.scores, golden.scores[1:], strict=False)]
     assert min(gaps) > 2 * golden.tolerance > 0
+
+
+@pytest.mark.claim("nim:models:renamed")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("nvidia/llama-3.2-nv-rerankqa-1b-v2", "nvidia/llama-nemotron-rerank-1b-v2"),
+        ("nvidia/llama-3.2-nemoretriever-500m-rerank-v2", "nvidia/llama-nemotron-rerank-500m-v2"),
+        ("nvidia/llama-3.2-nv-embedqa-1b-v2", "nvidia/llama-nemotron-embed-1b-v2"),
+        ("nvidia/llama-3.2-nemoretriever-300m-embed-v2", "nvidia/llama-nemotron-embed-300m-v2"),
+    ],
+)
+def test_nvidias_models_are_meant_by_the_name_they_had_and_by_the_one_they_have(old: str, new: str) -> None:
+    assert asked(old) == asked(new)
+    assert served(new)[0][0] == old
+    assert served(new)[0][1].startswith(f"hf:{new}")
+
+
+def test_a_name_is_a_preset_only_once() -> None:
+    names = [plain(name) for preset in presets() for name in (preset.name, *preset.aliases)]
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +164,8 @@ def from_file(tmp_path: Path, content: object) -> tuple[ModelSpec, ...]:
 def test_a_model_file_takes_the_place_of_the_models_that_are_named(tmp_path: Path) -> None:
     entry = {"name": "me/mine", "aliases": ["mine"], "source": "file:/x", "task": "rank", "sha256": {"model.safetensors": "00"}}
     golden = {"query": "q", "passages": ["a", "b"], "scores": [1.0, 0.0], "tolerance": 0.1}
-    (spec,) = from_file(tmp_path, {"model": [entry | {"golden": golden}]})
+    (spec,) = from_file(tmp_path, {"model": [entry | {"golden": golden, "dimensions": [64, 128], "max_tokens": 4096}]})
+    assert (spec.dimensions, spec.max_tokens) == ((64, 128), 4096)
     assert (spec.name, spec.aliases, spec.source, spec.task) == ("me/mine", ("mine",), "file:/x", "rank")
     assert spec.golden == Golden(query="q", passages=("a", "b"), scores=(1.0, 0.0), tolerance=0.1)
 

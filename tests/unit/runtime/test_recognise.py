@@ -10,9 +10,21 @@ from typing import Any
 import pytest
 
 from checkpoints import HEADS, HIDDEN, LAYERS, LIMIT, POSITIONS, VOCABULARY, WIDE, config
-from emberank.contract.errors import UnknownArchitecture, WeightsError
+from emberank.contract.errors import UnknownArchitecture, WeightsCorrupt, WeightsError
 from emberank.runtime.networks.bert import Bert
-from emberank.runtime.recognise import recognise
+from emberank.runtime.networks.llama import Llama
+from emberank.runtime.networks.siglip import SiglipProjector
+from emberank.runtime.recognise import KINDS, Recognised, recognise
+from emberank.runtime.tiles import Tiling
+from families import (
+    write_llama_embedder,
+    write_llama_reranker,
+    write_modernbert_reranker,
+    write_qwen3_reranker,
+    write_vl_embedder,
+    write_vl_reranker,
+    write_xlm_reranker,
+)
 
 OLD = "sentence_transformers.models."
 NEW = "sentence_transformers.sentence_transformer.modules."
@@ -141,7 +153,7 @@ def test_a_pooling_that_is_not_computed_here_is_refused(tmp_path: Path, pooling:
 @pytest.mark.parametrize("kind", ["Dense", "LayerNorm", "WeightedLayerPooling"])
 def test_a_module_that_is_not_computed_here_is_refused(tmp_path: Path, kind: str) -> None:
     modules = [TRANSFORMER, POOLING, {"path": "2", "type": OLD + kind}]
-    with pytest.raises(UnknownArchitecture, match=f"module '{kind}' is not known; known: Transformer, Pooling, Normalize"):
+    with pytest.raises(UnknownArchitecture, match=f"module '{kind}' is not known; known: Transformer, Pooling, Normalize, LogitScore"):
         recognise(folder(tmp_path, modules=modules, pooling={}))
 
 
@@ -179,9 +191,9 @@ def test_a_bert_of_another_kind_is_refused(tmp_path: Path, more: dict[str, Any],
     ("more", "reason"),
     [
         ({"num_attention_heads": 5}, "hidden_size 64 is not a multiple of num_attention_heads 5"),
-        ({"num_attention_heads": 0}, "not a multiple"),
-        ({"hidden_size": "wide"}, "invalid literal"),
-        ({"hidden_size": None}, "config.json: "),
+        ({"num_attention_heads": 0}, "num_attention_heads must be a whole number from 1 on, not 0"),
+        ({"hidden_size": "wide"}, "hidden_size must be a whole number from 1 on, not 'wide'"),
+        ({"hidden_size": None}, "config.json lacks 'hidden_size'"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(tmp_path: Path, more: dict[str, Any], reason: str) -> None:
@@ -235,3 +247,259 @@ def test_code_that_ships_with_a_checkpoint_is_never_run(tmp_path: Path, architec
             recognise(model)
     assert not marker.exists()
     assert not [name for name in sys.modules if "evil" in name]
+
+
+def test_a_configuration_that_asks_for_code_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(UnknownArchitecture, match=r"asks for code of its own \(modeling_evil.EvilModel\)"):
+        recognise(folder(tmp_path / "other", "EvilModel", model_type="evil", auto_map={"AutoModel": "modeling_evil.EvilModel"}))
+
+
+# The other families, as their publishers lay them out.
+
+
+def changed(at: Path, file: str = "config.json", **values: Any) -> Path:
+    """Keys of a written file replaced, or left out where None is given."""
+    path = at / file
+    kept = {key: value for key, value in (json.loads(path.read_text("utf-8")) | values).items() if value is not None}
+    write(path, kept)
+    return at
+
+
+def facts(found: Recognised) -> tuple[object, ...]:
+    return found.family, found.task, found.template, found.head, found.pooling, found.max_tokens
+
+
+@pytest.mark.parametrize("dialect", ["old", "v5"])
+def test_nvidias_text_reranker(tmp_path: Path, dialect: Any) -> None:
+    found = recognise(write_llama_reranker(tmp_path / "x", dialect=dialect))
+    assert facts(found) == ("llama_bidirec", "rank", "nvidia_rerank", "linear", "mean", 8192)
+    assert (found.temperature, found.dimensions, found.vision, found.random_weights) == (1.0, (), None, False)
+    assert isinstance(found.network, Llama)
+    assert not found.network.causal
+
+
+@pytest.mark.parametrize("dialect", ["old", "v5"])
+def test_nvidias_text_embedder(tmp_path: Path, dialect: Any) -> None:
+    found = recognise(write_llama_embedder(tmp_path / "x", dialect=dialect))
+    assert facts(found) == ("llama_bidirec", "embed", "nvidia_embed", None, "mean", 8192)
+    assert (found.normalize, dict(found.prompts)) == (True, {"query": "query: ", "passage": "passage: "})
+
+
+@pytest.mark.claim("nim:embeddings:prompts")
+def test_nvidias_prompts_are_known_without_a_file_and_a_file_may_take_them_away(tmp_path: Path) -> None:
+    folder = write_llama_embedder(tmp_path / "x", prompts=False)
+    assert dict(recognise(folder).prompts) == {"query": "query: ", "passage": "passage: "}
+    write(folder / "config_sentence_transformers.json", {"prompts": {"query": "Q: ", "document": ""}})
+    assert dict(recognise(folder).prompts) == {"query": "Q: "}
+
+
+@pytest.mark.claim("nim:embeddings:dimensions-of-nvidias-models")
+@pytest.mark.parametrize(
+    ("hidden", "expected"), [(64, (64,)), (384, (384,)), (1024, (384, 512, 768, 1024)), (2048, (384, 512, 768, 1024, 2048)), (600, (384, 512, 600))]
+)
+def test_an_embedding_may_have_the_lengths_that_nvidia_lists_up_to_its_own(tmp_path: Path, hidden: int, expected: tuple[int, ...]) -> None:
+    folder = changed(write_llama_embedder(tmp_path / "x"), hidden_size=hidden)
+    assert recognise(folder).dimensions == expected
+
+
+def test_an_embedder_of_another_family_has_the_one_length_it_has(tiny_embedder: Path, tiny_ranker: Path) -> None:
+    assert recognise(tiny_embedder).dimensions == (HIDDEN,)
+    assert recognise(tiny_ranker).dimensions == ()
+
+
+NVIDIAS_WORDS = {"avg": "mean", "weighted_avg": "sum", "cls": "cls", "cls_last": "cls", "last": "last"}
+
+
+@pytest.mark.parametrize("word", NVIDIAS_WORDS)
+@pytest.mark.parametrize("make", [write_llama_reranker, write_llama_embedder, write_vl_embedder, write_vl_reranker])
+def test_nvidias_own_word_for_pooling_goes_before_other_files(tmp_path: Path, make: Any, word: str) -> None:
+    assert recognise(make(tmp_path / "x", pooling=word)).pooling == NVIDIAS_WORDS[word]
+
+
+@pytest.mark.parametrize(("make", "pooling"), [(write_llama_reranker, "mean"), (write_vl_reranker, "last"), (write_vl_embedder, "last")])
+def test_a_word_that_is_left_out_is_the_default_of_the_published_classes(tmp_path: Path, make: Any, pooling: str) -> None:
+    assert recognise(changed(make(tmp_path / "x"), pooling=None)).pooling == pooling
+
+
+@pytest.mark.parametrize("word", ["colbert", "max", "", 3, ["avg"]])
+def test_a_pooling_of_nvidias_that_gives_no_vector_is_refused(tmp_path: Path, word: object) -> None:
+    with pytest.raises(UnknownArchitecture, match=r"config\.json: pooling .* is not known; known: avg, weighted_avg, cls, last, cls_last"):
+        recognise(write_llama_embedder(tmp_path / "x", pooling=word))
+
+
+def test_without_nvidias_word_the_pooling_module_says_it(tmp_path: Path) -> None:
+    folder = changed(write_llama_embedder(tmp_path / "x"), pooling=None)
+    assert recognise(folder).pooling == "mean"
+    write(folder / "1_Pooling" / "config.json", {"pooling_mode": "lasttoken"})
+    with pytest.raises(UnknownArchitecture, match="'lasttoken'"):
+        recognise(folder)
+    write(folder / "1_Pooling" / "config.json", {"pooling_mode_lasttoken": True})
+    assert recognise(folder).pooling == "last"
+
+
+@pytest.mark.parametrize("make", [write_llama_reranker, write_vl_reranker])
+def test_a_temperature_is_read_and_one_that_cannot_be_is_refused(tmp_path: Path, make: Any) -> None:
+    assert recognise(make(tmp_path / "x", temperature=0.02)).temperature == 0.02
+    assert recognise(changed(tmp_path / "x", temperature=None)).temperature == 1.0
+    with pytest.raises(WeightsCorrupt, match="temperature must be a number above 0, not 0"):
+        recognise(changed(tmp_path / "x", temperature=0))
+
+
+@pytest.mark.parametrize("make", [write_llama_reranker, write_vl_reranker])
+def test_labels_of_nvidias_rerankers_may_be_left_to_the_tensor(tmp_path: Path, make: Any) -> None:
+    folder = changed(make(tmp_path / "x"), id2label=None, num_labels=None)
+    assert recognise(folder).task == "rank"
+    with pytest.raises(UnknownArchitecture, match="a sequence classifier of 3 labels is not a reranker"):
+        recognise(changed(folder, id2label={"0": "a", "1": "b", "2": "c"}))
+
+
+@pytest.mark.parametrize(("said", "expected"), [(4096, 4096), (100_000, 8192), (None, 8192)])
+def test_nvidias_embedder_reads_as_far_as_its_server_or_its_publisher_says(tmp_path: Path, said: int | None, expected: int) -> None:
+    folder = write_llama_embedder(tmp_path / "x")
+    write(folder / "sentence_bert_config.json", {"max_seq_length": said})
+    assert recognise(folder).max_tokens == expected
+    assert recognise(changed(folder, max_position_embeddings=1000)).max_tokens == 1000
+
+
+def test_nvidias_vision_embedder(tmp_path: Path) -> None:
+    found = recognise(write_vl_embedder(tmp_path / "x"))
+    assert facts(found) == ("llama_nemotron_vl", "embed", "nvidia_vl_embed", None, "mean", 8192)
+    assert (found.normalize, dict(found.prompts), found.dimensions) == (True, {"query": "query: ", "passage": "passage: "}, (64,))
+    assert found.vision is not None
+    assert isinstance(found.vision.network, SiglipProjector)
+    assert isinstance(found.network, Llama)
+    assert found.network.feature_width == found.vision.network.hidden == 64
+    assert (found.vision.tokens_per_tile, dict(found.vision.max_tokens_by)) == (4, {"text": 8192, "image": 2048, "text_image": 10240})
+    config, processor = (json.loads((tmp_path / "x" / name).read_text("utf-8")) for name in ("config.json", "processor_config.json"))
+    assert found.vision.tiling == Tiling.from_configs(config, processor)
+    assert found.vision.tiling.max_tiles == 6
+    assert found.vision.image_token == config["img_context_token_id"]
+
+
+def test_nvidias_vision_reranker(tmp_path: Path) -> None:
+    found = recognise(write_vl_reranker(tmp_path / "x"))
+    assert facts(found) == ("llama_nemotron_vl_rerank", "rank", "nvidia_vl_rerank", "linear", "mean", 8192)
+    assert found.vision is not None
+
+
+@pytest.mark.claim("nim:embeddings:dimensions-of-nvidias-models")
+def test_vision_embedders_of_1024_numbers_have_the_lengths_that_nvidia_lists_for_them(tmp_path: Path) -> None:
+    assert recognise(write_vl_embedder(tmp_path / "x", hidden=1024, layers=1)).dimensions == (128, 256, 384, 512, 768, 1024)
+
+
+@pytest.mark.parametrize(
+    ("processor", "config", "template"), [("v1", None, "nvidia_vl_rerank"), (None, "v1", "nvidia_vl_rerank"), (None, None, "nvidia_vl_rerank")]
+)
+@pytest.mark.parametrize("other", ["", "v2"])
+def test_the_vision_rerankers_template_is_the_processors_word(tmp_path: Path, processor: str | None, config: str | None, template: str, other: str) -> None:
+    folder = changed(changed(write_vl_reranker(tmp_path / "x"), prompt_template=config), "processor_config.json", prompt_template=processor)
+    assert recognise(folder).template == template
+    assert recognise(changed(folder, "processor_config.json", prompt_template=other)).template == "nvidia_vl_rerank_other"
+
+
+def test_prefixes_in_a_vision_models_configuration_are_used(tmp_path: Path) -> None:
+    folder = write_vl_embedder(tmp_path / "x", query_prefix="Q:", passage_prefix="")
+    assert dict(recognise(folder).prompts) == {"query": "Q: "}
+
+
+def test_an_image_token_that_config_does_not_name_is_looked_up_in_the_tokenizer(tmp_path: Path) -> None:
+    folder = write_vl_embedder(tmp_path / "x")
+    named = recognise(folder).vision
+    assert named is not None
+    found = recognise(changed(folder, img_context_token_id=None)).vision
+    assert found is not None
+    assert found.image_token == named.image_token
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"tokenizer\.json has no token '<IMG_CONTEXT>'"):
+        recognise(folder)
+
+
+def test_an_image_token_without_a_row_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsCorrupt, match="img_context_token_id 999999 has no row in a token table of"):
+        recognise(write_vl_embedder(tmp_path / "x", img_context_token_id=999_999))
+
+
+def test_a_vision_model_over_a_causal_llama_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownArchitecture, match=r"model_type 'llama' is not supported for the language half of a vision model; known: 'llama_bidirec'"):
+        recognise(write_vl_embedder(tmp_path / "x", llm_config={"model_type": "llama"}))
+
+
+def test_xlm_robertas_reranker_reads_as_many_tokens_as_positions_are_left(tmp_path: Path) -> None:
+    found = recognise(write_xlm_reranker(tmp_path / "x"))
+    assert facts(found) == ("xlm-roberta", "rank", "plain", "xlm_roberta", "cls", 512)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("dialect", ["old", "v5"])
+def test_modernberts_reranker_says_how_it_pools(tmp_path: Path, pooling: str, dialect: Any) -> None:
+    found = recognise(write_modernbert_reranker(tmp_path / "x", pooling=pooling, dialect=dialect, norm_eps=1e-4))
+    assert facts(found) == ("modernbert", "rank", "plain", "modernbert", pooling, 8192)
+    assert found.head_eps == 1e-4
+
+
+@pytest.mark.parametrize(("key", "value"), [("classifier_pooling", "max"), ("classifier_activation", "relu")])
+def test_a_modernbert_with_another_head_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    with pytest.raises(UnknownArchitecture, match=f"config.json: {key} '{value}' is not supported for ModernBERT's head"):
+        recognise(write_modernbert_reranker(tmp_path / "x", **{key: value}))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model_type", "writer"),
+    [("XLMRobertaModel", "xlm-roberta", write_xlm_reranker), ("ModernBertModel", "modernbert", write_modernbert_reranker)],
+)
+def test_bodies_of_the_rerankers_families_embed(tmp_path: Path, architecture: str, model_type: str, writer: Any) -> None:
+    folder = writer(tmp_path / "x", architectures=[architecture])
+    write(folder / "modules.json", [TRANSFORMER, POOLING, NORMALIZE])
+    write(folder / "1_Pooling" / "config.json", {"pooling_mode_cls_token": True})
+    found = recognise(folder)
+    assert facts(found)[:5] == (model_type, "embed", "plain", None, "cls")
+    assert found.normalize
+
+
+@pytest.mark.parametrize("hint", ["folder", "origin", "module", "user"])
+def test_a_qwen3_is_a_reranker_where_something_says_so(tmp_path: Path, hint: str) -> None:
+    folder = write_qwen3_reranker(tmp_path / ("Qwen3-Reranker-0.6B" if hint == "folder" else "x"))
+    if hint == "origin":
+        changed(folder, _name_or_path="Qwen/Qwen3-Reranker-0.6B")
+    if hint == "module":
+        write(folder / "modules.json", [TRANSFORMER, {"path": "1_LogitScore", "type": NEW + "LogitScore"}])
+        write(folder / "1_LogitScore" / "config.json", {"true_token_id": 40, "false_token_id": 41})
+    found = recognise(folder, "rank" if hint == "user" else None)
+    assert facts(found) == ("qwen3", "rank", "qwen3_rerank", "yes_no", "last", 8192)
+    assert (found.tied, found.answers) == (True, (40, 41) if hint == "module" else None)
+    assert isinstance(found.network, Llama)
+    assert found.network.causal
+
+
+@pytest.mark.parametrize("task", [None, "embed"])
+def test_a_language_model_that_nothing_calls_a_reranker_is_refused(tmp_path: Path, task: Any) -> None:
+    with pytest.raises(UnknownArchitecture, match=r"'Qwen3ForCausalLM' is a language model.* say `task = \"rank\"`"):
+        recognise(write_qwen3_reranker(tmp_path / "x"), task)
+
+
+def test_a_qwen3_made_a_classifier_scores_its_last_token(tmp_path: Path) -> None:
+    found = recognise(write_qwen3_reranker(tmp_path / "x", architectures=["Qwen3ForSequenceClassification"], num_labels=1))
+    assert facts(found) == ("qwen3", "rank", "qwen3_rerank", "linear", "last", 8192)
+
+
+@pytest.mark.parametrize("make", [write_llama_reranker, write_llama_embedder, write_vl_embedder, write_xlm_reranker, write_modernbert_reranker])
+def test_a_quantised_checkpoint_is_refused(tmp_path: Path, make: Any) -> None:
+    with pytest.raises(UnknownArchitecture, match=r"quantization_config .*'modelopt'.*'FP8'"):
+        recognise(make(tmp_path / "x", quantization_config={"quant_method": "modelopt", "quant_algo": "FP8"}))
+
+
+def test_random_weights_are_recognised_by_their_label(tmp_path: Path) -> None:
+    assert recognise(write_llama_reranker(tmp_path / "x", emberank_random_weights=True)).random_weights
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.architecture)
+def test_the_list_of_known_architectures_names_every_one(tmp_path: Path, kind: Any) -> None:
+    with pytest.raises(UnknownArchitecture, match=kind.architecture):
+        recognise(folder(tmp_path, "MistralModel", model_type="mistral"))
+
+
+@pytest.mark.parametrize("make", [write_llama_reranker, write_vl_embedder, write_vl_reranker])
+def test_nvidias_own_code_is_asked_for_and_not_needed(tmp_path: Path, make: Any) -> None:
+    folder = make(tmp_path / "x")
+    assert "auto_map" in json.loads((folder / "config.json").read_text("utf-8"))
+    assert recognise(folder).network.hidden == 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from asgi import call
 from emberank.contract.inference import EmbedCall, EmbedResult, RankCall, Ranked, RankResult, Timings, Usage
+from emberank.dialects.nim import IMAGE_AS_QUERY
 from emberank.runtime.metrics import Metrics
 from emberank.runtime.roster import Roster
 from emberank.runtime.server import RuntimeServer
@@ -28,17 +30,18 @@ class StubPipeline:
     def __init__(self) -> None:
         self.calls: list[tuple[str, RankCall | EmbedCall]] = []
         self.truncated: tuple[int, ...] = ()
+        self.timings = TIMINGS
         self.error: Exception | None = None
 
     async def rank(self, model: Any, call: RankCall, deadline: float, trace: object = None) -> RankResult:
         self._take(model, call)
         ranked = (Ranked(1, 2.0), Ranked(0, -2.0))
-        return RankResult(model=model.name, ranked=ranked, usage=Usage(prompt_tokens=9), timings=TIMINGS, truncated=self.truncated)
+        return RankResult(model=model.name, ranked=ranked, usage=Usage(prompt_tokens=9), timings=self.timings, truncated=self.truncated)
 
     async def embed(self, model: Any, call: EmbedCall, deadline: float, trace: object = None) -> EmbedResult:
         self._take(model, call)
         vectors = np.zeros((len(call.inputs), 2), np.float32)
-        return EmbedResult(model=model.name, vectors=vectors, usage=Usage(prompt_tokens=5), timings=TIMINGS, truncated=self.truncated)
+        return EmbedResult(model=model.name, vectors=vectors, usage=Usage(prompt_tokens=5), timings=self.timings, truncated=self.truncated)
 
     def _take(self, model: Any, call: RankCall | EmbedCall) -> None:
         self.calls.append((model.name, call))
@@ -49,7 +52,7 @@ class StubPipeline:
 def served(name: str, task: str, *aliases: str) -> Any:
     batcher = SimpleNamespace(queued_jobs=2, queued_tokens=70, failing=False)
     spec = SimpleNamespace(aliases=aliases, source="file:/secret/folder", license="", license_url="", golden=None)
-    return SimpleNamespace(name=name, task=task, spec=spec, created=123, backend=SimpleNamespace(batcher=batcher))
+    return SimpleNamespace(name=name, task=task, spec=spec, created=123, backend=SimpleNamespace(batcher=batcher), vision=None, random_weights=False)
 
 
 class Stage:
@@ -148,6 +151,13 @@ def test_a_suffix_goes_before_the_body_because_the_client_chose_it_by_hand() -> 
     assert Stage().asked("/v1/embeddings", {"input": "a", "model": "acme/embed-query", "input_type": "passage"})[1].input_type == "query"
 
 
+def test_an_image_as_a_query_is_refused_also_where_the_suffix_says_query() -> None:
+    image = "data:image/png;base64,iVBORw0KGgo="
+    reply = Stage().ask("POST", "/v1/embeddings", {"input": ["a", image], "model": "acme/embed-query"})
+    assert (reply.status, nim_error(reply)) == (400, IMAGE_AS_QUERY)
+    assert Stage().asked("/v1/embeddings", {"input": image, "model": "acme/embed-passage"})[1].inputs[0].image == image
+
+
 def test_a_model_whose_own_name_ends_like_a_suffix_is_itself() -> None:
     name, call = Stage().asked("/v1/embeddings", {"input": "a", "model": "acme/other-query"})
     assert (name, call.input_type) == ("acme/other-query", None)
@@ -174,6 +184,22 @@ def test_timings_and_truncated_passages_are_said_in_headers() -> None:
     headers = stage.ask("POST", "/v1/ranking", RANKING).headers
     assert headers["server-timing"] == "tokenize;dur=1.25, queue;dur=2.50, engine;dur=30.00"
     assert headers["emberank-truncated"] == "0,3"
+
+
+def test_the_time_that_images_took_is_said_where_there_were_any() -> None:
+    stage = Stage()
+    stage.pipeline.timings = replace(TIMINGS, decode_ms=7)
+    said = stage.ask("POST", "/v1/ranking", RANKING).headers["server-timing"]
+    assert said == "tokenize;dur=1.25, queue;dur=2.50, engine;dur=30.00, decode;dur=7.00"
+
+
+@pytest.mark.parametrize("which", ["backend", "vision"])
+def test_a_model_whose_either_engine_keeps_failing_is_not_ready(which: str) -> None:
+    stage = Stage()
+    model = next(iter(stage.server.roster))
+    setattr(model, which, SimpleNamespace(batcher=SimpleNamespace(failing=True)))
+    ready = stage.ask("GET", "/v1/health/ready")
+    assert (ready.status, ready.json["message"]) == (503, "the engine fails")
 
 
 def test_a_long_list_of_truncated_passages_is_cut() -> None:

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
 
 from checkpoints import VOCABULARY, tokenizer
-from emberank.contract.errors import InputTooLong, WeightsError
+from emberank.contract.errors import BadRequest, InputTooLong, WeightsError
 from emberank.contract.inference import Truncate
 from emberank.runtime.job import Sequence
-from emberank.runtime.tokenizer import Encoded, TextTokenizer
+from emberank.runtime.tokenizer import Encoded, Tail, TextTokenizer
+from family_tokenizers import tokenizer_llama3_like, tokenizer_modernbert_like, tokenizer_qwen3_like, tokenizer_xlm_like
 
 LIMITS = (4, 9, 48, 300)
 SENTENCE = "The warm ember of the road, which way should it go? Ranking snow in 1913 (red-hot ICE)! 雪道林 naïve "
@@ -244,3 +246,190 @@ def test_the_real_tokenizer_encodes_as_the_library_does(minilm: Path) -> None:
         expected = other.encode("what is ﬁre?", passage)
         assert encoded.sequence.ids.tolist() == expected.ids
         assert types(encoded.sequence) == expected.type_ids
+
+
+def tokenizer_of_runs() -> Tokenizer:
+    """Llama 3's rules with tokens for runs, as the real vocabulary has them: two and four spaces or letters, digits in threes. Where a run begins decides."""
+    merges = [
+        ("Ġ", "Ġ"),
+        ("ĠĠ", "ĠĠ"),
+        ("a", "a"),
+        ("aa", "aa"),
+        ("1", "2"),
+        ("12", "3"),
+        ("4", "5"),
+        ("45", "6"),
+        ("7", "8"),
+        ("78", "9"),
+        ("t", "h"),
+        ("th", "e"),
+    ]
+    pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges)]
+    made = Tokenizer(BPE({piece: place for place, piece in enumerate(pieces)}, merges))
+    made.pre_tokenizer = tokenizer_llama3_like().pre_tokenizer
+    return made
+
+
+# The tokenizers of the other families: byte-level ones read a space as part of the word behind it, and white space as words of its own.
+FAMILIES = {
+    "runs": tokenizer_of_runs,
+    "llama3": tokenizer_llama3_like,
+    "qwen3": tokenizer_qwen3_like,
+    "modernbert": tokenizer_modernbert_like,
+    "xlm": tokenizer_xlm_like,
+}
+TRICKY = st.lists(
+    st.sampled_from(
+        ["the sky", " the", "  ", "\n", " \n \n", "\r\n", "\t", ".", "...\n", "'s", "'S", "1", "1234", "\u0301", "\u00e9", "\u96ea\u9053", "\U0001f525"]
+    )
+    | st.sampled_from(
+        [":", "::", "passage", "question:", "<|begin_of_text|>", "<|eot_id|>", "<|im_end|>", "</s>", "[SEP]", "<think>", "<image>", "\u3000", "\x1c"]
+    )
+    | st.text(max_size=6),
+    max_size=80,
+).map("".join)
+
+
+@cache
+def family(name: str, limit: int) -> TextTokenizer:
+    return TextTokenizer(FAMILIES[name](), limit)
+
+
+@cache
+def theirs(name: str) -> Tokenizer:
+    made = FAMILIES[name]()
+    made.no_truncation()
+    made.no_padding()
+    return made
+
+
+def kept(name: str, text: str, limit: int, truncate: Truncate) -> list[int]:
+    """What the library gives for the whole text, cut as truncation has it, special tokens around it."""
+    bare = theirs(name).encode(text, add_special_tokens=False).ids
+    around = theirs(name).encode("", add_special_tokens=True).ids  # of all of them, half of it stands in front
+    before, after = around[: (len(around) + 1) // 2], around[(len(around) + 1) // 2 :]
+    room = limit - len(around)
+    return [*before, *(bare if len(bare) <= room else bare[len(bare) - room :] if truncate == "START" else bare[:room]), *after]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@given(text=TRICKY, limit=st.integers(3, 96), truncate=st.sampled_from(["END", "START"]))
+@hypothesis_settings(max_examples=120)
+def test_every_familys_tokenizer_encodes_as_the_library_does(name: str, text: str, limit: int, truncate: Truncate) -> None:
+    encoded = family(name, limit).singles([text], truncate)[0]
+    assert encoded.sequence.ids.tolist() == kept(name, text, limit, truncate)
+    assert encoded.sequence.types is None
+
+
+LONG_TEXTS = {
+    "digits": "123456789" * 30_000 + "1",
+    "one letter": "a" * 300_001,
+    "one word": "the" * 100_001,
+    "no spaces": "\u96ea\u9053\u6797\u68ee" * 40_000,
+    "white space in front": " " * 150_001 + SENTENCE[:20],
+    "a word, then white space": "snow" + " " * 150_001,
+    "lines": "the sky is blue.\n\n  " * 12_000,
+    "spaces": ("snow" + " " * 37) * 6_000,
+    "words": SENTENCE * 3_000,
+    "special tokens": "<|eot_id|> <|im_end|></s>" * 9_000,
+}
+
+
+@cache
+def long_ids(name: str, kind: str) -> list[int]:
+    ids: list[int] = theirs(name).encode(LONG_TEXTS[kind], add_special_tokens=False).ids
+    return ids
+
+
+@pytest.mark.parametrize("truncate", ["END", "START"])
+@pytest.mark.parametrize("kind", LONG_TEXTS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_long_text_gives_every_family_what_encoding_the_whole_of_it_gives(name: str, kind: str, truncate: Truncate) -> None:
+    limit = 130
+    ids = long_ids(name, kind)
+    encoded = family(name, limit).singles([LONG_TEXTS[kind]], truncate)[0]
+    around = len(theirs(name).encode("").ids)
+    room = limit - around
+    expected = ids if len(ids) <= room else ids[-room:] if truncate == "START" else ids[:room]
+    found = encoded.sequence.ids.tolist()
+    assert found[(around + 1) // 2 : len(found) - around // 2] == expected
+    assert encoded.truncated == (len(ids) > room)
+
+
+@pytest.mark.parametrize("name", ["llama3", "qwen3", "runs"])
+@given(query=TRICKY, passages=st.lists(TRICKY, min_size=1, max_size=3), limit=st.integers(8, 200))
+@hypothesis_settings(max_examples=150)
+def test_a_query_tokenised_once_gives_what_tokenising_each_pair_gives(name: str, query: str, passages: list[str], limit: int) -> None:
+    one = family(name, limit)
+    lead, tails = f"question:{query} \n \n passage", [f":{passage}" for passage in passages]
+    whole = one.joined(one.framed(), lead, [Tail(tail, limit) for tail in tails], "END", divides=False)
+    once = one.joined(one.framed(), lead, [Tail(tail, limit) for tail in tails], "END", divides=True)
+    for tail, apart, together in zip(tails, once, whole, strict=True):
+        assert apart.sequence.ids.tolist() == together.sequence.ids.tolist() == kept(name, lead + tail, limit, "END")
+        assert (apart.truncated, apart.length) == (together.truncated, together.length)
+
+
+def test_a_cut_behind_the_colon_would_not_divide() -> None:
+    one = family("llama3", 64)
+    assert one.divides("question:what is ai? \n \n passage", ":The sky")
+    assert not one.divides("question:what is ai? \n \n passage:", "The sky")
+
+
+def test_tokens_of_a_block_and_of_a_frame_are_never_cut() -> None:
+    one = family("llama3", 64)
+    frame = one.framed("the sky", " is blue")
+    before, after = [0, *one.ids("the sky")], one.ids(" is blue")
+    encoded = one.joined(frame, "", [Tail(" snow road" * 50, 24, [7, 7, 7])], "END")[0]
+    ids = encoded.sequence.ids.tolist()
+    assert len(ids) == 24
+    assert ids[1 : len(before) + 3] == [*before[1:], 7, 7, 7]
+    assert ids[-len(after) :] == after
+    assert encoded.truncated
+    last = one.joined(frame, "", [Tail(" snow road" * 50 + " ice", 24, [7, 7, 7])], "START")[0].sequence.ids.tolist()
+    assert last[: len(before) + 3] == ids[: len(before) + 3]
+    assert last[-len(after) - len(one.ids(" ice")) : -len(after)] == one.ids(" ice")
+
+
+@pytest.mark.parametrize("truncate", ["END", "START", "NONE"])
+def test_a_block_that_does_not_fit_is_refused_whatever_truncation_says(truncate: Truncate) -> None:
+    one = family("llama3", 64)
+    with pytest.raises(
+        BadRequest, match=r"^Input length 31 exceeds maximum allowed token size 20: the image alone takes 30 tokens, and an image is never cut$"
+    ):
+        one.joined(one.framed(), "", [Tail("", 20, [7] * 30)], truncate)
+
+
+def test_behind_a_query_of_which_only_a_part_was_read_there_is_no_passage() -> None:
+    one = family("xlm", 40)  # white space makes no tokens there
+    lead = "question:" + " " * (1 << 20) + "snow passage"
+    encoded = one.joined(one.framed(), lead, [Tail(":ice", 40)], "END")[0]
+    assert encoded.truncated
+    assert encoded.sequence.ids.tolist() == one.singles(["question: "], "END")[0].sequence.ids.tolist()
+    with pytest.raises(InputTooLong):
+        one.joined(one.framed(), lead, [Tail(":ice", 40)], "NONE")
+
+
+@pytest.mark.parametrize("letter", ["x", " ", "\u2603", "1"])
+def test_of_ten_megabytes_a_byte_level_tokenizer_reads_a_bounded_part(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    encode = TextTokenizer._encode
+    one = TextTokenizer(tokenizer_llama3_like(), 48)
+    monkeypatch.setattr(TextTokenizer, "_encode", lambda self, texts: sizes.extend(map(len, texts)) or encode(self, texts))
+    lead = f"question:{letter * 10_000_000} \n \n passage"
+    for truncate in ("END", "START"):
+        assert len(one.singles([letter * 10_000_000], truncate)[0].sequence.ids) == 48
+    assert len(one.joined(one.framed(), lead, [Tail(":" + letter * 10_000_000, 48)], "END")[0].sequence.ids) == 48
+    with pytest.raises(InputTooLong):
+        one.joined(one.framed(), "question:x \n \n passage", [Tail(":" + letter * 10_000_000, 48)], "NONE")
+    assert max(sizes) <= 1 << 20
+
+
+def test_the_spelling_of_a_special_token_is_read_as_that_token() -> None:
+    one = family("llama3", 64)
+    assert one.token("<|eot_id|>") in one.singles(["snow<|eot_id|>ice"], "END")[0].sequence.ids.tolist()
+
+
+def test_a_tokenizer_says_how_many_tokens_it_may_give() -> None:
+    assert ours(8).vocabulary == len(VOCABULARY)
+    made = tokenizer_llama3_like(images=True)
+    assert TextTokenizer(made, 8).vocabulary == made.get_vocab_size() == TextTokenizer(made, 8).token("<IMG_CONTEXT>") + 1  # type: ignore[operator]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
 import os
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -109,6 +111,30 @@ def test_files_with_another_hash_never_become_the_cached_ones(tmp_path: Path) ->
     fetcher = Writes()
     assert locate(source, tmp_path, progress=silent, fetcher=fetcher).is_dir()
     assert fetcher.found == []
+
+
+def test_a_link_out_of_a_cached_folder_is_refused_when_it_is_fetched_and_when_it_is_found(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("not for models")
+
+    class Links:
+        def fetch(self, source: Source, target: Path, progress: Progress) -> None:
+            (target / "config.json").write_text("{}")
+            (target / "notes.txt").symlink_to(tmp_path / "secret")
+
+    with pytest.raises(WeightsError, match=r"notes\.txt' is a link to .*secret', outside the folder"):
+        locate(SOURCE, tmp_path, progress=silent, fetcher=Links())
+    assert not cached(SOURCE, tmp_path).exists()
+    folder = locate(SOURCE, tmp_path, progress=silent, fetcher=Writes())
+    (folder / "notes.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(WeightsError, match="outside the folder"):
+        locate(SOURCE, tmp_path, progress=silent, fetcher=Never())
+
+
+def test_a_cache_that_is_reached_by_a_link_is_used(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "disk")
+    folder = locate(SOURCE, tmp_path / "cache", progress=silent, fetcher=Writes())
+    assert locate(SOURCE, tmp_path / "cache", progress=silent, fetcher=Never()) == folder
 
 
 def test_a_fetch_without_a_config_is_refused(tmp_path: Path) -> None:
@@ -258,6 +284,13 @@ def test_the_content_hash_is_that_of_what_sha256sum_prints_and_knows_every_byte_
     assert manifest(folder) == made
     (folder / "config.json").rename(folder / "config2.json")
     assert manifest(folder).content_hash != made.content_hash
+
+
+def test_a_manifest_names_the_tensors_that_are_not_finite_by_file(folder: Path) -> None:
+    header = json.dumps({name: {"dtype": "F32", "shape": [2], "data_offsets": [8 * i, 8 * i + 8]} for i, name in enumerate(("good", "bad"))}).encode()
+    numbers = struct.pack("<4f", 1.0, 2.0, 3.0, float("nan"))
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + numbers)
+    assert {file.name: file.not_finite for file in manifest(folder).files} == {"1_Pooling/config.json": (), "config.json": (), "model.safetensors": ("bad",)}
 
 
 def test_a_manifest_of_nothing_there_is_an_error(tmp_path: Path) -> None:

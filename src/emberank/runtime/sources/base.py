@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -89,13 +91,59 @@ def require_config(folder: Path, source: str) -> None:
     if not folder.is_dir():
         raise WeightsError(f"{source}: {str(folder)!r} is not a folder")
     if not (folder / "config.json").is_file():
+        if (folder / "snapshots").is_dir():
+            raise WeightsError(f"{source}: this is a model of the hub's cache: what is meant is one of the folders in its `snapshots`")
         raise WeightsError(f"{source}: there is no config.json, so this is not a model's folder (is a subfolder meant?)")
+
+
+def check_links(folder: Path, source: str) -> None:
+    """Refuse a folder with a link that leads out of it, or with anything that is neither a file, a folder nor a link.
+
+    A folder that somebody else made could otherwise have any file of this machine read, and hashed and quoted in messages. One way out is known:
+    the hub's own cache keeps a model's files in `blobs`, and `snapshots/<revision>` links to them. `folder` itself may be reached by links.
+    """
+    home = folder.resolve()
+    blobs = _blobs(home)
+
+    def refuse(error: OSError) -> None:
+        raise WeightsError(f"{source}: {str(error.filename)!r} cannot be read: {error.strerror}") from error
+
+    for parent, folders, files in os.walk(home, onerror=refuse):
+        for name in sorted((*folders, *files)):
+            path = Path(parent, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                _check_link(path, home, blobs, source)
+            elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise WeightsError(f"{source}: {str(path)!r} is neither a file nor a folder; nothing of the kind belongs to a model")
 
 
 def without_credentials(text: str) -> str:
     """`text` with no user, password or query in any URL: what failed is said on terminals and in logs."""
     bare = re.sub(r"(?<=://)[^\s/]*@", "", text)
     return re.sub(r"(://[^\s?'\"]*)\?[^\s'\"]*", r"\1", bare)
+
+
+def _check_link(path: Path, home: Path, blobs: Path | None, source: str) -> None:
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(f"{source}: {str(path)!r} is a link to {os.readlink(path)!r}, which does not exist") from error
+    if target.is_relative_to(home):
+        return
+    # A linked folder's files would be read and not be hashed: only files may be elsewhere.
+    if blobs is None or not target.is_file() or not target.is_relative_to(blobs):
+        raise WeightsError(f"{source}: {str(path)!r} is a link to {str(target)!r}, outside the folder: put the file itself (or a hard link) there")
+
+
+def _blobs(home: Path) -> Path | None:
+    """Where the files of `home` may lie when it is, or is in, `models--org--name/snapshots/<revision>` of the hub's cache."""
+    for folder in (home, *home.parents):
+        model = folder.parent.parent
+        if folder.parent.name == "snapshots" and model.name.startswith("models--"):
+            blobs = (model / "blobs").resolve()
+            return blobs if blobs.is_relative_to(model) else None
+    return None
 
 
 def _subfolder(text: str | None, whole: str) -> str:
