@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from emberank import __version__
-from emberank.commands import add, eval, forge, gateway, key, probe, pull, runtime, settings, targets, up
+from emberank.commands import add, eval, forge, gateway, key, make_checkpoint, probe, pull, runtime, settings, targets, up
 from emberank.contract.errors import EmberankError
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -18,6 +18,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "gateway": gateway,
     "forge": forge,
     "pull": pull,
+    "make-checkpoint": make_checkpoint,
     "add": add,
     "key": key,
     "probe": probe,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from emberank.commands.operator import add_data_dir, folder_of
+from emberank.contract.inference import MODALITIES
 from emberank.forge.own_models import Look, Wanted
 from emberank.forge.own_models import add as add_model
 
@@ -43,4 +44,11 @@ def _look(folder: Path) -> Look:
     from emberank.runtime.recognise import recognise
 
     found = recognise(folder)
-    return Look(task=found.task, context_tokens=found.max_tokens, dimensions=found.network.hidden)
+    return Look(
+        task=found.task,
+        context_tokens=found.max_tokens,
+        dimensions=found.network.hidden,
+        shorter_dimensions=tuple(size for size in found.dimensions if size < found.network.hidden),
+        modalities=MODALITIES if found.vision else ("text",),
+        random_weights=found.random_weights,
+    )

@@ -9,7 +9,7 @@ from functools import partial
 
 from emberank.contract.errors import EmberankError
 from emberank.contract.fleet import FailureReason
-from emberank.forge.catalog import Catalog, needs_gb
+from emberank.forge.catalog import Catalog
 from emberank.forge.deployments import Deployment, Key, StopReason, cold, move
 from emberank.forge.endings import Ending, Endings
 from emberank.forge.launchers.base import Launch, Launcher, Observed, Running
@@ -19,7 +19,7 @@ from emberank.forge.placement import PlacementRefused
 from emberank.forge.register import Register
 from emberank.forge.samples import Sample
 from emberank.forge.starts import Outcome, Starts
-from emberank.forge.targets import GB, Pool, Target
+from emberank.forge.targets import GB, Pool, Target, needs_in
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Acts:
         """Find a place on one of these targets, have others make room, and let the start begin. Raises PlacementRefused."""
         model = self.catalog().resolve(keys[0].slug)
         version = self.catalog().version(model, keys[0].version)
-        need = self.usual_memory_bytes(keys[0]) or int((needs_gb(model, version) or 0.0) * GB)
+        need = self.usual_memory_bytes(keys[0]) or int((needs_in(model, version, self.pools[keys[0].target]) or 0.0) * GB)
         found = self.occupancy.place(keys, need, now)
         key = next(key for key in keys if key.target == found.target)
         for evicted in found.evict:

@@ -10,18 +10,21 @@ import orjson
 from emberank.contract.errors import EmberankError, NotReady
 from emberank.contract.fleet import Phase
 from emberank.contract.inference import Task
-from emberank.forge.catalog import Model, Version, needs_gb
+from emberank.forge.catalog import Model, Version
 from emberank.forge.deployments import Deployment
 from emberank.forge.keys import Keys
 from emberank.forge.lifecycle import idle_s
 from emberank.forge.loads import Load
 from emberank.forge.moments import iso
+from emberank.forge.needs import needs_gb
 from emberank.forge.probes import Probe
+from emberank.forge.random_weights import has_random_weights
 from emberank.forge.snapshot import created, owner
 from emberank.forge.standing import SENTENCES
 from emberank.forge.store.keys import StoredKey
 from emberank.forge.store.schedules import Schedule
 from emberank.forge.store.usage import UsageHour
+from emberank.forge.targets import Pool, needs_in
 
 Row = dict[str, Any]
 TASKS: Mapping[Task, str] = {"rank": "text→ranking", "embed": "text→embedding"}
@@ -74,6 +77,7 @@ def model_line(model: Model, phase: Phase) -> Row:
         "tags": list(model.tags),
         "versions": [version.name for version in model.versions],
         "phase": phase,
+        "random_weights": has_random_weights(model.versions[0]),
     }
 
 
@@ -90,6 +94,8 @@ def model_page(model: Model, names: Sequence[str], phase: Phase) -> Row:
         "context_window": model.context_tokens,
         "parameters": model.parameters,
         "dimensions": model.dimensions,
+        "shorter_dimensions": list(model.shorter_dimensions),
+        "modalities": list(model.modalities),
         "weights_dtype": model.dtype or None,
         "minimum_memory_gb": model.min_memory_gb,
         "links": dict(model.links),
@@ -101,15 +107,15 @@ def model_page(model: Model, names: Sequence[str], phase: Phase) -> Row:
     }
 
 
-def memory_of(model: Model, version: Version, rows: Sequence[Row]) -> Row:
-    """What a version needs: seen where it works, else known or reckoned from its size."""
+def memory_of(model: Model, version: Version, rows: Sequence[Row], pool: Pool | None = None) -> Row:
+    """What a version needs: seen where it works, else known or reckoned from its size and from how `pool` would run it."""
     seen = [row for row in rows if row["memory_peak_bytes"] is not None]
     most = max(seen, key=lambda row: int(row["memory_peak_bytes"]), default=None)
     return {
         "observed_bytes": None if most is None else most["memory_peak_bytes"],
         "observed_n": sum(row["memory_peak_n"] for row in seen),
         "observed_on": None if most is None else {"gpu_type": most["gpu_type"], "region": most["region"]},
-        "expected_gb": needs_gb(model, version),
+        "expected_gb": needs_gb(model, version) if pool is None else needs_in(model, version, pool),
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from emberank.contract.errors import ModelNotFound, NotFound, SettingError
-from emberank.contract.inference import Task
+from emberank.contract.inference import Modality, Task
 
 _LIKELY = 24
 MOST_NEAR_NAMES = 6  # a 404 names what may have been meant, not the whole catalogue
@@ -78,7 +78,9 @@ class Model:
     tags: tuple[str, ...] = ()
     context_tokens: int | None = None
     parameters: int | None = None
-    dimensions: int | None = None
+    dimensions: int | None = None  # of a whole vector
+    shorter_dimensions: tuple[int, ...] = ()  # to which a vector may be cut as well
+    modalities: tuple[Modality, ...] = ("text",)  # what a passage or an input may be
     dtype: str = ""  # of the weights: BF16, FP32
     min_memory_gb: float | None = None  # the configured floor of a GPU's memory
     links: Mapping[str, str] = field(default_factory=dict)  # title → URL
@@ -94,17 +96,6 @@ class Model:
 def plain(name: str) -> str:
     """A name without the differences clients make of it: case, and `.`, `_`, `-` for one another. The same as runtime/roster.py's, plus LiteLLM's `ranking/`."""
     return name.strip().lower().replace("_", "-").replace(".", "-").removeprefix("ranking/")
-
-
-def needs_gb(model: Model, version: Version) -> float | None:
-    """Memory (10^9 bytes) that a version needs: as its entry says, else estimated from its weights, else unknown."""
-    if version.memory_gb is not None:
-        return version.memory_gb
-    if model.parameters is None:
-        return None
-    bytes_each = 2 if model.dtype in ("BF16", "FP16") else 4
-    # The weights, a fifth more for what a run holds, and the process itself. Measured: 0.35 GB for the 22.7 M parameters of all-MiniLM-L6-v2.
-    return round(model.parameters * bytes_each * 1.2 / 1e9 + 0.3, 2)
 
 
 def launch_spec(model: Model, version: Version) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from emberank.contract.errors import SettingError
-from emberank.contract.inference import Task
+from emberank.contract.inference import MODALITIES, Modality, Task
 from emberank.forge.catalog import Catalog, Golden, Model, Published, Version
 from emberank.forge.runtime_settings import runtime_settings
 from emberank.forge.tables import Table, parse_toml, read_toml
@@ -98,9 +98,9 @@ def _set_fields(one: Any) -> dict[str, Any]:
     """What differs from a field's default, as TOML has it: tuples are lists."""
     found: dict[str, Any] = {}
     for field in fields(one):
-        item = getattr(one, field.name)
-        item = dict(item) if isinstance(item, Mapping) else list(item) if isinstance(item, tuple) else item
-        if item != field.default and item not in ([], {}, None):
+        value = getattr(one, field.name)
+        item = dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
+        if value != field.default and item not in ([], {}, None):
             found[field.name] = item
     return found
 
@@ -180,6 +180,8 @@ def _model(entry: Table) -> Model:
         context_tokens=entry.whole("context_tokens", None),
         parameters=entry.whole("parameters", None),
         dimensions=entry.whole("dimensions", None),
+        shorter_dimensions=entry.wholes("shorter_dimensions"),
+        modalities=_modalities(entry),
         dtype=entry.text("dtype", ""),
         min_memory_gb=entry.number("min_memory_gb", None),
         links=links,
@@ -194,10 +196,20 @@ def _model(entry: Table) -> Model:
         raise entry.wrong("version", "holds two of the same name")
     if first and first.lower() not in names:
         raise entry.wrong("default_version", f"is {first!r}; the versions are {', '.join(names)}")
+    if list(model.shorter_dimensions) != sorted(set(model.shorter_dimensions)) or any(size >= (model.dimensions or 0) for size in model.shorter_dimensions):
+        raise entry.wrong("shorter_dimensions", f"has to rise, and each to be less than `dimensions`, which is {model.dimensions}")
     for title, url in links.items():
         if not _URL.fullmatch(url):
             raise entry.wrong("links", f"says {url!r} for {title!r}; it has to be a whole URL")
     return model
+
+
+def _modalities(entry: Table) -> tuple[Modality, ...]:
+    found = entry.texts("modalities")
+    for word in found:
+        if word not in MODALITIES:
+            raise entry.wrong("modalities", f"holds {word!r}; known: {', '.join(MODALITIES)}")
+    return cast(tuple[Modality, ...], found) or ("text",)
 
 
 def _version(table: Table) -> Version:

@@ -6,8 +6,10 @@ GPUs are seen through NVML, when `nvidia-ml-py` and a driver are there. Memory i
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from emberank.forge.targets import CPU, LOCAL, GpuType, Pool, Price, Target, gpu
 log = logging.getLogger(__name__)
 
 USABLE = 0.9  # of a CPU machine's memory: the rest is the system's and ours
-NO_GPU_ENGINE = "this release's runtime computes on CPUs only: the GPU is listed, and not used"
+NO_GPU_ENGINE = "the GPU is listed, and not used: runtimes started here have no engine for it (pip install 'emberank[torch]')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,20 @@ def local_gpus() -> Gpus:
     except Exception as cause:  # noqa: BLE001 - a broken driver breaks in ways of its own, and must not keep a CPU machine from serving
         log.info("no GPU was found: %s", type(cause).__name__, extra={"action": "no_gpus"})
     return NoGpus()
+
+
+def gpu_engine() -> bool:
+    """Whether the runtimes that this process starts could compute on a GPU: PyTorch is installed beside it, in a build with CUDA.
+
+    Read off PyTorch's own version file: importing it would take seconds and a gigabyte that the forge has no use for.
+    """
+    found = importlib.util.find_spec("torch")
+    folders = found.submodule_search_locations if found else None
+    for folder in folders or ():
+        with suppress(OSError):
+            text = (Path(folder) / "version.py").read_text("utf-8", "replace")
+            return re.search(r"^cuda(: [^=]+)? = ['\"]", text, re.MULTILINE) is not None
+    return False
 
 
 def discover(

@@ -18,6 +18,7 @@ from emberank.forge.costs import shown
 from emberank.forge.deployments import Deployment
 from emberank.forge.model_routes import MOST_ALTERNATIVES, alternatives, why_not
 from emberank.forge.parts import Parts
+from emberank.forge.random_weights import has_random_weights
 from emberank.forge.rules import Rule, answered
 from emberank.forge.standing import measured_at
 from emberank.serving.exchange import Exchange
@@ -105,6 +106,7 @@ class FamilyRoutes:
             version = next((version for version in asked.model.versions if version.name == one.key.version), asked.chosen)
             usual = measured_at(parts.windows, one.key.slug, one.key.version, one.key.target).starts.typical_ms
             row = endpoint_status(one, parts.intake.in_flight(one.id), etas.get(one.id), parts.idle_after_s(version), now, wall_s)
+            row["random_weights"] = has_random_weights(version)
             rows.append(row | {"usual_cold_start_ms": shown(usual.value), "usual_cold_start_n": usual.n})
         return rows
 

@@ -15,7 +15,7 @@ from emberank.forge.catalog import Catalog
 from emberank.forge.catalog_file import load_catalog
 from emberank.forge.data_folder import DataFolder
 from emberank.forge.deployments import Key
-from emberank.forge.discovery import discover, local_gpus, machine_memory, usable_cores
+from emberank.forge.discovery import discover, gpu_engine, local_gpus, machine_memory, usable_cores
 from emberank.forge.intake import Intake
 from emberank.forge.journal import StoreJournal
 from emberank.forge.keys import Keys
@@ -150,15 +150,25 @@ def _targets(settings: ForgeSettings, folder: DataFolder) -> tuple[Prices, tuple
     types = gpu_types()
     prices = load_prices(folder.path, types)
     today = datetime.now(UTC).date().isoformat()
-    found = discover(types, machine_memory(), local_gpus(), cores=usable_cores(), usd_per_hour=settings.local_usd_per_hour, day=today)
+    found = discover(
+        types,
+        machine_memory(),
+        local_gpus(),
+        cores=usable_cores(),
+        usd_per_hour=settings.local_usd_per_hour,
+        day=today,
+        gpu_engine=settings.engine in ("auto", "torch") and gpu_engine(),
+    )
     pools = load_pools(folder.path, found, prices, types)
-    return prices, tuple(replace(pool, settings=_runtime_settings(settings) | dict(pool.settings)) for pool in pools)
+    return prices, tuple(replace(pool, settings=_runtime_settings(settings, pool) | dict(pool.settings)) for pool in pools)
 
 
-def _runtime_settings(settings: ForgeSettings) -> dict[str, str]:
+def _runtime_settings(settings: ForgeSettings, pool: Pool) -> dict[str, str]:
     """What every runtime that is started here is told; a pool's and a version's own settings go before it."""
+    # Left to itself a runtime of the CPU's pool would take a GPU that it sees.
+    best = "torch" if pool.devices else "openvino"
     told = {
-        "engine": settings.engine,
+        "engine": best if settings.engine == "auto" else settings.engine,
         "threads": str(settings.runtime_threads),
         "max_passages": str(settings.max_passages),
         "log_level": settings.log_level,

@@ -12,6 +12,7 @@ from emberank.forge.answers import Row, inference_path, listed, memory_of, model
 from emberank.forge.asked import FILTERS, Asked, pin_of, query_of
 from emberank.forge.catalog import Model, Version
 from emberank.forge.parts import Parts
+from emberank.forge.random_weights import SENTENCE, has_random_weights
 from emberank.forge.reliability import reliability
 from emberank.forge.rules import Rule
 from emberank.forge.targets import Offer, Target, matching
@@ -105,12 +106,13 @@ class ModelRoutes:
         for name in ("slug", "model_version", "filters", "total_rows", "rules"):
             answer.pop(name)
         running = [one for one in self._parts.life.deployments() if one.key[:2] == (asked.model.slug, version.name)]
+        pool = next((offer.pool for offer in asked.everywhere[version.name] if offer.runnable), None)
         return {
             "name": version.name,
-            "note": version.note,
+            "note": " ".join(filter(None, (version.note, f"As it stands here {SENTENCE}." if answer["random_weights"] else ""))),
             "phase": phase_of(running),
             "idle_after_s": self._parts.idle_after_s(version),
-            "memory": memory_of(asked.model, version, rows),
+            "memory": memory_of(asked.model, version, rows, pool),
             **answer,
             "targets": rows,
         }
@@ -119,7 +121,8 @@ class ModelRoutes:
         parts = self._parts
         pending = parts.pending(asked.model.slug, version.name)
         offers = asked.everywhere[version.name]
-        return reliability(asked.model, version, offers, parts.windows, now_s=parts.wall_s(), pending=pending, filters=asked.filters, baseline=baseline)
+        answer = reliability(asked.model, version, offers, parts.windows, now_s=parts.wall_s(), pending=pending, filters=asked.filters, baseline=baseline)
+        return answer | {"random_weights": has_random_weights(version)}
 
 
 def route(parts: Parts, model: Model, version: Version, offer: Offer, row: Row) -> Row:

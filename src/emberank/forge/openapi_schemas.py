@@ -111,6 +111,7 @@ _ENDPOINT: Schema = {
     "reason": REASON,
     "message": TEXT,
     "retry_in_s": NUMBER_OR_NULL,
+    "random_weights": TRUTH,
 }
 _ROUTE: Schema = {
     "method": TEXT,
@@ -186,6 +187,7 @@ _RELIABILITY: Schema = {
     "lowest_cost_supported_target": {"type": ["object", "null"]},
     "status_counts": {"type": "object", "additionalProperties": COUNT},
     "failure_reason_counts": {"type": "object", "additionalProperties": COUNT},
+    "random_weights": TRUTH | {"description": "Its weights are random numbers, to measure speed with."},
     "rows": array(ref("Target")),
 }
 _MODEL: Schema = {"id": TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": TEXT, "root": TEXT}

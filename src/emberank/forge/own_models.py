@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emberank.contract.errors import ModelNotFound, SettingError, WeightsError
-from emberank.contract.inference import Task
+from emberank.contract.inference import Modality, Task
 from emberank.forge.catalog import Catalog, Model, Version
 from emberank.forge.catalog_file import FILE, NAME, SLUG, load_catalog, model_table, overlaid, shipped
 from emberank.forge.tables import parse_toml, read_toml
@@ -40,6 +40,9 @@ class Look:
     task: Task
     context_tokens: int | None = None
     dimensions: int | None = None
+    shorter_dimensions: tuple[int, ...] = ()
+    modalities: tuple[Modality, ...] = ("text",)
+    random_weights: bool = False
 
 
 Recognise = Callable[[Path], Look]
@@ -147,15 +150,17 @@ def _model(folder: Path, look: Look, wanted: Wanted, today: str) -> Model:
     return Model(
         slug=slug,
         id=name,
-        title=wanted.title or folder.name,
+        title=f"{wanted.title or folder.name}{' (random weights)' if look.random_weights else ''}",
         description="",
         task=task,
         source="yours",
         added=today,
-        tags=("retrieval", "rerank" if task == "rank" else "embedding", "yours"),
+        tags=("retrieval", "rerank" if task == "rank" else "embedding", "yours", *(["random-weights"] if look.random_weights else [])),
         context_tokens=look.context_tokens,
         parameters=parameters or None,
         dimensions=look.dimensions if task == "embed" else None,
+        shorter_dimensions=look.shorter_dimensions if task == "embed" else (),
+        modalities=look.modalities,
         dtype=dtype,
         versions=(Version(name="v1", source=f"file:{folder}", head=head, sha256=hashes(folder)),),
     )

@@ -35,7 +35,9 @@ class Column(NamedTuple):
 def as_table(answer: Row, width: int = WIDTH) -> str:
     """The target table: a line on the whole, one row a target, and why what is not works is not."""
     rows = answer["rows"]
-    title = f"{answer['slug']} {answer['model_version']}: {answer['readiness']}"
+    # An older forge does not say.
+    label = " (random weights)" if answer.get("random_weights") else ""
+    title = f"{answer['slug']} {answer['model_version']}{label}: {answer['readiness']}"
     if not rows:
         return title
     table = _lines(_fitting(_columns(answer), rows, width), rows, width)

@@ -100,6 +100,13 @@ class Table:
             raise self.wrong(key, f"has to be a whole number from {least} to {most}, not {shown(value)}")
         return value
 
+    def wholes(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers greater than 0; empty when the key is not there."""
+        value = self._take(key, ())
+        if not isinstance(value, list | tuple) or any(isinstance(item, bool) or not isinstance(item, int) or item < 1 for item in value):
+            raise self.wrong(key, f"has to be a list of whole numbers greater than 0, not {shown(value)}")
+        return tuple(value)
+
     def numbers(self, key: str) -> tuple[float, ...]:
         """A list of numbers; empty when the key is not there."""
         value = self._take(key, ())

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from emberank.contract.errors import NotFound
-from emberank.forge.catalog import Model, Published, Version, needs_gb
+from emberank.forge.catalog import Model, Published, Version
+from emberank.forge.needs import cpu_widens, needs_gb
 
 GB = 1_000_000_000  # as memory is given everywhere: 10^9 bytes
 CPU = "CPU"
@@ -117,10 +118,16 @@ def why_not(model: Model, version: Version, pool: Pool | None, target: Target) -
         )
     if pool.launcher == "remote":
         return f"{target} is declared as remote, and {model.slug} {version.name} names no server: its source is not nim:URL"
-    need_gb = needs_gb(model, version)
+    need_gb = needs_in(model, version, pool)
     if need_gb is not None and need_gb * GB > pool.most_bytes:
         return f"{model.slug} {version.name} needs {need_gb:.1f} GB, and {target} has {pool.most_bytes / GB:.1f} GB{' each' if len(pool.devices) > 1 else ''}"
     return ""
+
+
+def needs_in(model: Model, version: Version, pool: Pool) -> float | None:
+    """Memory (10^9 bytes) that a version needs in a pool, as far as its entry lets one reckon; None where it does not."""
+    on_device = bool(pool.devices)
+    return needs_gb(model, version, pool.settings, on_device=on_device, widens=not on_device and cpu_widens())
 
 
 def matching(offers: Sequence[Offer], gpu_type: str | None, region: str | None) -> tuple[Offer, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emberank.contract.errors import ModelNotFound, NotFound, SettingError
-from emberank.forge.catalog import MOST_NEAR_NAMES, Catalog, Golden, Model, Version, launch_spec, needs_gb, plain
+from emberank.forge.catalog import MOST_NEAR_NAMES, Catalog, Golden, Model, Version, launch_spec, plain
 from emberank.forge.catalog_file import load_catalog, shipped
 from emberank.runtime import roster
-from emberank.runtime.presets import presets, specs
+from emberank.runtime.presets import defaults, specs
 from emberank.settings import RuntimeSettings
 
 CATALOG = load_catalog()
@@ -163,20 +162,6 @@ def test_models_are_found_by_task_tag_and_words() -> None:
     assert "rerank" in CATALOG.tags()
 
 
-def test_memory_is_what_the_entry_says_else_estimated_from_the_weights_else_unknown() -> None:
-    version = Version(name="v1", source="file:/m")
-    assert needs_gb(made(parameters=10**9, dtype="FP32"), replace(version, memory_gb=2.5)) == 2.5
-    assert needs_gb(made(parameters=10**9, dtype="FP32"), version) == pytest.approx(5.1)
-    assert needs_gb(made(parameters=10**9, dtype="BF16"), version) == pytest.approx(2.7)
-    assert needs_gb(made(parameters=10**9), version) == pytest.approx(5.1)
-    assert needs_gb(made(), version) is None
-
-
-def test_the_estimate_covers_what_the_default_models_were_measured_to_need() -> None:
-    model = CATALOG.resolve("all-minilm-l6-v2")
-    assert 0.35 <= (needs_gb(model, model.versions[0]) or 0) < 0.5
-
-
 def as_the_runtime_reads(folder: Path, model: Model) -> object:
     path = folder / "model.json"
     path.write_text(json.dumps({"model": [launch_spec(model, model.versions[0])]}))
@@ -184,7 +169,7 @@ def as_the_runtime_reads(folder: Path, model: Model) -> object:
     return spec
 
 
-@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
+@pytest.mark.parametrize("preset", defaults(), ids=lambda preset: preset.name)
 def test_a_default_model_reaches_the_runtime_as_its_preset_is(tmp_path: Path, preset: object) -> None:
     spec = as_the_runtime_reads(tmp_path, CATALOG.resolve(preset.name))  # type: ignore[attr-defined]
     for field in ("name", "source", "task", "head", "sha256", "license", "license_url", "golden"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emberank.contract.errors import SettingError
-from emberank.forge.catalog import Catalog, Golden, Model, Version
+from emberank.forge.catalog import Catalog, Golden, Model, Version, plain
 from emberank.forge.catalog_file import load_catalog, model_table, overlaid, shipped, with_published
 from emberank.forge.target_files import gpu_types, load_pools, load_prices, read_pools
 from emberank.forge.targets import targets_of
 from emberank.forge.toml_text import emit
-from emberank.runtime.presets import presets
+from emberank.runtime.presets import ModelSpec, defaults, presets
+from emberank.runtime.published_shapes import PublishedShape, shapes
 from emberank.runtime.sources.base import parse_source
 
 NVIDIA = "nvidia-llama-3-2-nv-rerankqa-1b-v2"
@@ -83,19 +84,48 @@ def test_every_shipped_source_is_one_that_the_runtime_can_fetch_and_what_cannot_
         assert version.source.removeprefix("preset:") in [preset.name for preset in presets()]
     else:
         assert parse_source(version.source).scheme == "hf"
-    is_bert = version.source.startswith("preset:") or any(word in model.id.lower() for word in ("minilm", "tinybert", "-en-v1.5", "arctic"))
-    assert version.note.startswith("Cannot run yet") != is_bert
+    assert version.note.startswith("Cannot run yet") == ("qwen3-embedding" in model.slug or "nemotron-3" in model.slug)
     assert not re.search(r"soon|will |20\d\d", version.note)
 
 
+@pytest.mark.parametrize("model", [model for model in SHIPPED if model.source == "nvidia_nim"], ids=lambda model: model.slug)
+def test_nvidias_entries_say_what_was_not_tried_and_what_they_take(model: Model) -> None:
+    (version,) = model.versions
+    assert "not run" in version.note or "not certain" in version.note
+    assert "docs/howto/" in version.note
+    images = "vl-1b" in model.slug
+    assert ("vision" in model.tags) == images
+    assert model.modalities == (("text", "image", "text_image") if images else ("text",))
+    if model.task == "embed" and "nemotron-3" not in model.slug:
+        assert (*model.shorter_dimensions, model.dimensions) == ((128, 256, 384, 512, 768, 1024, 1536, 2048) if images else (384, 512, 768, 1024, 2048))
+
+
+@pytest.mark.parametrize("shape", shapes(), ids=lambda shape: shape.id)
+def test_an_entry_counts_its_parameters_as_the_published_shape_has_them(shape: PublishedShape) -> None:
+    model = Catalog(SHIPPED).resolve(shape.id)
+    assert model.id == shape.id
+    if shape.parameters is not None and model.parameters is not None:
+        assert model.parameters == pytest.approx(shape.parameters, rel=0.01)
+    if shape.sentence_transformers is not None:
+        assert model.dimensions == shape.sentence_transformers.dimensions
+
+
 def test_the_default_models_are_true_to_their_presets() -> None:
-    for preset, model in zip(presets(), SHIPPED, strict=False):
+    for preset, model in zip(defaults(), SHIPPED, strict=False):
         assert model.versions[0].source == f"preset:{preset.name}"
         assert (model.id, model.task, model.versions[0].head) == (preset.name, preset.task, preset.head)
         assert preset.golden is not None
         assert model.golden == Golden(
             query=preset.golden.query, passages=preset.golden.passages, scores=preset.golden.scores, tolerance=preset.golden.tolerance
         )
+
+
+@pytest.mark.parametrize("preset", [preset for preset in presets() if not preset.default], ids=lambda preset: preset.name)
+def test_a_preset_that_is_fetched_from_the_hub_is_the_catalogues(preset: ModelSpec) -> None:
+    model = Catalog(SHIPPED).resolve(preset.name)
+    assert (model.id, model.task, model.versions[0].source) == (preset.name, preset.task, preset.source)
+    assert {plain(name) for name in preset.aliases} <= {plain(name) for name in Catalog(SHIPPED).names(model)}
+    assert (model.golden and astuple(model.golden)) == (preset.golden and astuple(preset.golden))
 
 
 def test_the_pages_model_is_as_the_page_says(nvidia: Model) -> None:
@@ -234,6 +264,10 @@ def test_a_server_of_ones_own_may_answer_for_a_model_of_the_catalogue() -> None:
         ('task = "rank"', 'task = "rank"\naliases = ["no good"]', "`aliases` holds 'no good'"),
         ('task = "rank"', 'task = "rank"\nparameters = 1.5', "`parameters` has to be a whole number"),
         ('task = "rank"', 'task = "rank"\ncontext_tokens = 0', "`context_tokens` has to be a whole number from 1"),
+        ('task = "rank"', 'task = "rank"\nmodalities = ["sound"]', "`modalities` holds 'sound'; known: text, image, text_image"),
+        ('task = "rank"', 'task = "rank"\nshorter_dimensions = [64]', "`shorter_dimensions` has to rise, and each to be less than `dimensions`, which is None"),
+        ('task = "rank"', 'task = "rank"\ndimensions = 64\nshorter_dimensions = [32, 16]', "`shorter_dimensions` has to rise"),
+        ('task = "rank"', 'task = "rank"\nshorter_dimensions = [0]', "`shorter_dimensions` has to be a list of whole numbers greater than 0"),
         ('task = "rank"', 'task = "rank"\nmin_memory_gb = true', "`min_memory_gb` has to be a number greater than 0"),
         ('task = "rank"', 'task = "rank"\nlinks = { Card = "card" }', "`links` says 'card' for 'Card'; it has to be a whole URL"),
         ('task = "rank"', 'task = "rank"\nlinks = ["https://x"]', "`links` has to be a table of texts"),

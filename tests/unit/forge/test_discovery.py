@@ -22,6 +22,7 @@ from emberank.forge.discovery import (
     cpu_pool,
     discover,
     free_bytes,
+    gpu_engine,
     gpu_pools,
     local_gpus,
     machine_memory,
@@ -150,6 +151,33 @@ def test_a_gpu_that_no_engine_can_use_is_listed_and_not_run_on() -> None:
     cpu, h100 = targets_of(model, model.versions[0], pools, {})
     assert cpu.runnable
     assert (h100.runnable, h100.reason) == (False, NO_GPU_ENGINE)
+
+
+@pytest.mark.parametrize(
+    ("version", "usable"),
+    [
+        ("__version__ = '2.13.0'\ncuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n", True),
+        ("__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\nhip: Optional[str] = None\n", False),
+        ("__version__ = '2.5.1+cu124'\ncuda = '12.4'\n", True),
+        ("__version__ = '2.13.0'\nxcuda = '13.0'\n", False),
+        (None, False),
+    ],
+)
+def test_a_gpu_can_be_used_when_pytorch_with_cuda_is_installed_and_pytorch_is_not_imported_to_see_it(
+    version: str | None, usable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise AssertionError('imported')")
+    if version is not None:
+        (tmp_path / "torch" / "version.py").write_text(version)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert gpu_engine() is usable
+
+
+def test_without_pytorch_no_gpu_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not gpu_engine()
 
 
 @pytest.mark.parametrize(("cores", "slots"), [(1, 4), (2, 4), (16, 32)])

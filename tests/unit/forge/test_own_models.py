@@ -15,7 +15,7 @@ from checkpoints import write_embedder, write_ranker, write_safetensors
 from emberank.contract.errors import SettingError, StartError, UnknownArchitecture, WeightsError
 from emberank.contract.inference import Task
 from emberank.forge.catalog import Model, launch_spec
-from emberank.forge.catalog_file import load_catalog
+from emberank.forge.catalog_file import load_catalog, model_table
 from emberank.forge.own_models import Look, Wanted, add, count_parameters, slugified
 from emberank.runtime.recognise import recognise
 
@@ -72,6 +72,15 @@ def test_it_is_called_what_the_user_says(ranker: Path, data: Path) -> None:
 def test_an_embedder_has_dimensions_and_the_length_its_files_say(tmp_path: Path, data: Path) -> None:
     model = added(write_embedder(tmp_path / "embedder"), data)
     assert (model.task, model.context_tokens, model.dimensions) == ("embed", 48, 64)
+
+
+def test_what_a_checkpoint_can_do_besides_is_written_down_and_reads_back(tmp_path: Path, data: Path) -> None:
+    seen = Look(task="embed", context_tokens=8192, dimensions=64, shorter_dimensions=(16, 32), modalities=("text", "image", "text_image"), random_weights=True)
+    model = add(write_embedder(tmp_path / "vision"), data, lambda folder: seen, wanted=Wanted(title="Ours"), today=TODAY)
+    assert listed(data, "vision") == model
+    assert (model.shorter_dimensions, model.modalities) == ((16, 32), ("text", "image", "text_image"))
+    assert (model.title, model.tags[-1]) == ("Ours (random weights)", "random-weights")
+    assert "modalities" not in model_table(added(write_embedder(tmp_path / "plain"), data)), "what is ordinary is left out"
 
 
 def test_an_embedder_can_rank_by_comparing_token_states_and_a_ranker_makes_no_vectors(tmp_path: Path, ranker: Path, data: Path) -> None:

@@ -66,7 +66,9 @@ def test_no_name_makes_it_wider(gpu_type: str, region: str, width: int) -> None:
 
 
 def test_an_answer_without_rows_is_its_first_line() -> None:
-    assert as_table(reliability(MODEL, MODEL.versions[0], [], windows(), now_s=0.0)) == "tiny-rerank v1: 0/0 verified"
+    found = reliability(MODEL, MODEL.versions[0], [], windows(), now_s=0.0)
+    assert as_table(found) == "tiny-rerank v1: 0/0 verified"
+    assert as_table(found | {"random_weights": True}) == "tiny-rerank v1 (random weights): 0/0 verified"
 
 
 def test_a_narrow_lead_is_said() -> None:
