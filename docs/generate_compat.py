@@ -12,6 +12,7 @@ PAGE = ROOT / "docs/behaviour/nim.md"
 TITLES = {
     "ranking": "Ranking: `POST /v1/ranking` and the hosted path",
     "embeddings": "Embeddings: `POST /v1/embeddings`",
+    "images": "Images, in both",
     "errors": "Errors",
     "models": "Models",
     "health": "Health",
