@@ -12,7 +12,9 @@ import numpy as np
 from emberank import settings
 from emberank.runtime.backlog import Backlog
 from emberank.runtime.engines.base import Batch
+from emberank.runtime.items import Item
 from emberank.runtime.job import Job
+from emberank.runtime.outputs import finish
 from emberank.runtime.process import RuntimeProcess
 
 Embed = Callable[[list[str]], np.ndarray]
@@ -24,10 +26,10 @@ def load(budget: int = 0, **overrides: str) -> Embed:
     process = RuntimeProcess(settings.load({**os.environ, **overrides}, {}))
     asyncio.run(process.load())
     model = next(served for served in process.models if served.task == "embed")
-    budget = budget or process.settings.max_batch_tokens
+    budget = budget or process.settings.max_batch_tokens or model.backend.engine.facts.batch_tokens
 
     def embed(texts: list[str]) -> np.ndarray:
-        plan = model.embed_plan(texts, "passage", "END")
+        plan = model.embed_plan([Item(text) for text in texts], "passage", "END")
         backlog = Backlog()
         backlog.add(Job(sequences=plan.sequences, take=plan.take, deadline=float("inf")))
         while batch := backlog.next_batch(budget):
@@ -36,7 +38,7 @@ def load(budget: int = 0, **overrides: str) -> Embed:
             for waiting in batch:
                 plan.take(waiting.index, hidden[start : start + waiting.length])
                 start += waiting.length
-        return plan.values()
+        return finish(plan.values(), normalize=model.recognised.normalize, dimensions=None, embedding_type="float")
 
     return embed
 
