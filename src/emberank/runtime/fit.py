@@ -42,7 +42,7 @@ class Held:
     """Bytes an engine holds for each number of a checkpoint once it is built, and while it is being built for each number of the largest matrix."""
 
     matrix: float
-    table: float  # token and position tables, whose rows are looked up
+    table: float  # token and position tables, whose rows are looked up; OpenVINO's stay in the mapped file
     passing: float  # matrices of one input are joined, two of the largest as a rule
 
 

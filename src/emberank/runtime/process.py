@@ -38,7 +38,7 @@ from emberank.runtime.pipeline import Pipeline
 from emberank.runtime.presets import ModelSpec, specs
 from emberank.runtime.roster import Roster
 from emberank.runtime.server import RuntimeServer
-from emberank.runtime.status_file import StatusFile
+from emberank.runtime.status_file import StatusFile, count_peak_anew
 from emberank.runtime.weights import TerminalProgress, default_cache_dir
 from emberank.serving.listener import Server, bind, check_tls, drain_on_signals, loop_factory, server, url_of
 from emberank.settings import RuntimeSettings
@@ -127,6 +127,7 @@ class RuntimeProcess:
         for model in self.models:
             scores = await verify_golden(model, self.pipeline)
             log.info("golden example checked", extra={"action": "golden", "model": model.name, "scores": [round(score, 4) for score in scores]})
+        count_peak_anew()
         self.server.roster = Roster(self.models)
         self.server.ready = True
 

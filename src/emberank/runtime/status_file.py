@@ -62,6 +62,12 @@ class StatusFile:
             self.say("failed", reason=getattr(failure, "reason", "crashed"), message=failure.message)
 
 
+def count_peak_anew(clear: Path = Path("/proc/self/clear_refs")) -> None:
+    """Let the peak start from what is resident now: while weights are read, pages of files that the kernel may take back at any time count too."""
+    with contextlib.suppress(OSError):  # where it cannot be reset it stays too high, which is the safe side
+        clear.write_text("5")  # proc(5): reset the peak resident set size
+
+
 def peak_memory_bytes() -> int | None:
     """The most resident memory this process has had (VmHWM of proc(5)); None where that is not known."""
     try:

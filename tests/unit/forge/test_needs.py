@@ -33,10 +33,10 @@ def test_a_model_of_unknown_size_needs_nobody_knows_what() -> None:
     [
         ("FP32", "auto", 5.1),
         ("", "auto", 5.1),
-        ("BF16", "auto", 3.3),
+        ("BF16", "auto", 2.7),
         ("BF16", "fp32", 5.1),
-        ("FP32", "bf16", 3.3),
-        ("BF16", "int8", 2.4),
+        ("FP32", "bf16", 2.7),
+        ("BF16", "int8", 1.62),
     ],
 )
 def test_what_a_number_takes_depends_on_the_precision_and_is_as_stored_where_none_is_said(dtype: str, precision: str, needs: float) -> None:
@@ -46,7 +46,7 @@ def test_what_a_number_takes_depends_on_the_precision_and_is_as_stored_where_non
 
 def test_a_cpu_that_does_not_compute_in_16_bits_needs_twice_the_memory() -> None:
     assert needs_gb(billion(), V1, widens=True) == pytest.approx(5.1)
-    assert needs_gb(billion(), V1, {"precision": "int8"}, widens=True) == pytest.approx(2.4)
+    assert needs_gb(billion(), V1, {"precision": "int8"}, widens=True) == pytest.approx(1.62)
 
 
 def test_a_gpu_computes_in_16_bits_and_needs_some_for_itself() -> None:

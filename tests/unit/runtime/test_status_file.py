@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from emberank.contract.errors import GoldenMismatch, SettingError, StartError, UnknownArchitecture, WeightsCorrupt, WeightsError
 from emberank.contract.fleet import FailureReason
-from emberank.runtime.status_file import StatusFile, peak_memory_bytes
+from emberank.runtime.status_file import StatusFile, count_peak_anew, peak_memory_bytes
 
 
 class Clock:
@@ -88,3 +89,20 @@ def test_a_folder_that_cannot_be_written_to_ends_nothing(tmp_path: Path) -> None
 def test_the_peak_of_this_process_is_more_than_nothing() -> None:
     peak = peak_memory_bytes()
     assert peak is None or peak > 1_000_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux counts and resets a peak")
+def test_what_was_read_and_given_back_while_loading_is_no_part_of_the_peak() -> None:
+    held = mmap.mmap(-1, 256 << 20)
+    held.write(bytes(256 << 20))
+    held.close()
+    loading = peak_memory_bytes()
+    count_peak_anew()
+    serving = peak_memory_bytes()
+    assert loading is not None
+    assert serving is not None
+    assert serving < loading - (200 << 20)
+
+
+def test_where_a_peak_cannot_be_reset_nothing_happens(tmp_path: Path) -> None:
+    count_peak_anew(tmp_path / "missing" / "clear_refs")

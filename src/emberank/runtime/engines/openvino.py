@@ -12,7 +12,7 @@ from emberank.runtime.engines.base import Batch, EngineFacts, EngineOptions, poo
 from emberank.runtime.engines.cores import cores, has_amx_bf16
 from emberank.runtime.engines.openvino_inputs import Inputs, grid_length, grid_tokens
 from emberank.runtime.engines.openvino_ops import OpenVinoOps
-from emberank.runtime.engines.openvino_weights import Constants, int8_group
+from emberank.runtime.engines.openvino_weights import WIDE, Constants, int8_group
 from emberank.runtime.engines.prepared import PreparedArrays
 from emberank.runtime.engines.quiet_openvino import openvino as ov
 from emberank.runtime.engines.quiet_openvino import opset13 as op
@@ -54,6 +54,7 @@ class OpenVinoEngine:
             precision=precision,
             threads=threads,
             detail=f"OpenVINO {ov.__version__}",
+            batch_tokens=batch_tokens(network.hidden, threads),
         )
 
     def run(self, batch: Batch, pooling: Pooling | None = None) -> Floats:
@@ -81,6 +82,11 @@ class OpenVinoEngine:
     def close(self) -> None:
         """Drop the graph and its weights."""
         del self._request, self._compiled, self._kept
+
+
+def batch_tokens(hidden: int, threads: int) -> int:
+    """Tokens in one run: 1,024, and in a wide network only as many as keep the cores busy, since its runs take seconds and the next request waits for one."""
+    return 1024 if hidden < WIDE else min(1024, max(256, 128 * threads))
 
 
 def _precision(asked: str, core: Any) -> str:

@@ -9,7 +9,7 @@ from checkpoints import write_embedder
 from emberank.runtime.checkpoint import Checkpoint
 from emberank.runtime.engines import prepared
 from emberank.runtime.engines.base import Batch, EngineOptions, Features
-from emberank.runtime.engines.openvino import build
+from emberank.runtime.engines.openvino import batch_tokens, build
 from emberank.runtime.engines.openvino_inputs import Angles, looked_up, scattered
 from emberank.runtime.engines.openvino_weights import COARSE_GROUP, FINE_GROUP, int8_group, quantise
 from emberank.runtime.named_weights import NamedWeights
@@ -39,6 +39,10 @@ def test_quantising_leaves_the_weight_as_it_was() -> None:
 
 def test_wide_networks_have_coarser_groups() -> None:
     assert [int8_group(hidden) for hidden in (384, 768, 1024, 1152, 2048)] == [FINE_GROUP, FINE_GROUP, COARSE_GROUP, COARSE_GROUP, COARSE_GROUP]
+
+
+def test_wide_networks_run_in_smaller_batches_on_few_cores() -> None:
+    assert [batch_tokens(384, 2), batch_tokens(2048, 2), batch_tokens(2048, 4), batch_tokens(2048, 64)] == [1024, 256, 512, 1024]
 
 
 def test_rows_of_a_table_come_out_in_float32_however_they_are_stored() -> None:
