@@ -1,9 +1,9 @@
 """The bare engine on a large checkpoint, beside the machine's own matrix product and eager transformers: TFLOP/s from one run.
 
     emberank make-checkpoint llama-3.2-nv-rerankqa-1b-v2 --random --out /tmp/nv-1b
-    python bench/large.py /tmp/nv-1b --precisions fp32,int8 --peer
+    python bench/large.py /tmp/nv-1b --precisions fp32,int8 --peer fp32
 
-Passages are random token ids of one length each: speed does not depend on what they say. `--peer` runs transformers' LlamaModel of the same
+`bf16` among the precisions is for CPUs with AMX. Passages are random token ids of one length each: speed does not depend on what they say. `--peer` runs transformers' LlamaModel of the same
 shape with random weights, as its users do: eager, one padded batch at a time (nothing is padded here: lengths are equal), fp32 and bf16.
 """
 
@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--prepared", type=Path, default=None, help="a folder in which the engine keeps what it makes of the weights")
-    parser.add_argument("--peer", action="store_true", help="transformers too: takes as much memory again and several times the time")
+    parser.add_argument(
+        "--peer", default="", help="transformers too, in these precisions: as much memory again; bf16 on a CPU without AMX takes a quarter of an hour a case"
+    )
     options = parser.parse_args()
     threads = options.threads or cores()
     network = recognise(options.folder).network
@@ -51,7 +53,7 @@ def main() -> None:
         gc.collect()
         print(report.aligned(rows), flush=True)
     if options.peer:
-        for precision in ("fp32", "bf16"):
+        for precision in options.peer.split(","):
             rows += theirs(network, precision, threads, cases, options.rounds)
             gc.collect()
             print(report.aligned(rows), flush=True)
