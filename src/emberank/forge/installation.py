@@ -15,7 +15,7 @@ from emberank.forge.catalog import Catalog
 from emberank.forge.catalog_file import load_catalog
 from emberank.forge.data_folder import DataFolder
 from emberank.forge.deployments import Key
-from emberank.forge.discovery import discover, gpu_engine, local_gpus, machine_memory, usable_cores
+from emberank.forge.discovery import discover, gpu_engine, local_gpus, usable_cores
 from emberank.forge.intake import Intake
 from emberank.forge.journal import StoreJournal
 from emberank.forge.keys import Keys
@@ -36,6 +36,7 @@ from emberank.forge.store_thread import StoreThread
 from emberank.forge.target_files import gpu_types, load_pools, load_prices
 from emberank.forge.targets import Pool, Prices, Target
 from emberank.forge.windows import MOST_SAMPLES, Windows
+from emberank.serving.machine import machine_memory
 from emberank.settings import ForgeSettings
 from emberank.telemetry import Traces
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 import psutil
 
 from emberank.contract.errors import StartError
 from emberank.runtime.engines.cores import has_amx_bf16
+from emberank.serving.machine import cgroup_memory
 
 log = logging.getLogger(__name__)
 
@@ -170,51 +171,7 @@ def checker(
 def available_memory(root: Path = Path("/"), system: int | None = None) -> int:
     """Bytes this process may still take: what the system has free (`system`; asked for when None) or, in a container, what is left of its limits."""
     free = psutil.virtual_memory().available if system is None else system
-    return max(0, min((free, *_left_in_groups(root))))
-
-
-def _left_in_groups(root: Path) -> Iterator[int]:
-    """Of each control group (v2 or v1) with a limit, from this process's own outwards, the bytes left in it."""
-    for folder, limit_file, used_file, prefix in _groups(root):
-        if (limit := _number(folder / limit_file)) is not None:
-            # The page cache counts as used and is given back when memory is wanted. The weights' own file is in it, from being hashed.
-            cached = sum(_stat(folder / "memory.stat", f"{prefix}{kind}_file") for kind in ("inactive", "active"))
-            yield limit - max(0, (_number(folder / used_file) or 0) - cached)
-
-
-def _groups(root: Path) -> Iterator[tuple[Path, str, str, str]]:
-    try:
-        lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if controllers == "":
-            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "")
-        elif "memory" in controllers.split(","):
-            base, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
-        else:
-            continue
-        relative = PurePosixPath(path.lstrip("/"))
-        # Seen from inside a container, the path may be the host's and the group be mounted at the top.
-        for below in (relative, *relative.parents) if ".." not in relative.parts else (PurePosixPath(),):
-            yield (base / below, *names)
-
-
-def _number(path: Path) -> int | None:
-    """The file's number; None for `max` and for a file that is not there."""
-    try:
-        return int(path.read_text("ascii"))
-    except (OSError, ValueError):
-        return None
-
-
-def _stat(path: Path, name: str) -> int:
-    try:
-        lines = path.read_text("ascii").splitlines()
-    except (OSError, ValueError):
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
+    return max(0, min((free, *(group.free_bytes for group in cgroup_memory(root)))))
 
 
 def _gb(count: int) -> str:

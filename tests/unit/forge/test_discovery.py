@@ -15,21 +15,19 @@ from emberank.forge.catalog_file import load_catalog
 from emberank.forge.discovery import (
     NO_GPU_ENGINE,
     Gpu,
-    Memory,
     NoGpus,
     Nvml,
-    cgroup_memory,
     cpu_pool,
     discover,
     free_bytes,
     gpu_engine,
     gpu_pools,
     local_gpus,
-    machine_memory,
     usable_cores,
 )
 from emberank.forge.target_files import gpu_types
 from emberank.forge.targets import GB, Pool, Price, Target, targets_of
+from emberank.serving.machine import Memory, cgroup_memory, machine_memory
 
 TYPES = gpu_types()
 MEMORY = Memory(total_bytes=20 * GB, free_bytes=15 * GB)
