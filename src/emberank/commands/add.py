@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from emberank.commands.operator import add_data_dir, folder_of
-from emberank.contract.inference import MODALITIES
+from emberank.contract.inference import MODALITIES, Task
 from emberank.forge.own_models import Look, Wanted
 from emberank.forge.own_models import add as add_model
 
@@ -33,17 +34,17 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = Wanted(slug=arguments.slug, name=arguments.name, title=arguments.title, task=arguments.task, force=arguments.force)
     folder = folder_of(arguments)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    model = add_model(Path(arguments.folder), folder, _look, wanted=wanted, today=datetime.now(UTC).date().isoformat())
+    model = add_model(Path(arguments.folder), folder, partial(_look, task=arguments.task), wanted=wanted, today=datetime.now(UTC).date().isoformat())
     route = "ranking" if model.task == "rank" else "embeddings"
     print(f'emberank: {model.slug} is in the catalogue: POST /v1/{route} with "model": "{model.slug}", or POST /v1/inference/{model.slug}')
     return 0
 
 
-def _look(folder: Path) -> Look:
-    """With the runtime's own eyes: what it could not run is refused here."""
+def _look(folder: Path, task: Task | None) -> Look:
+    """With the runtime's own eyes: what it could not run is refused here. A language model ranks only when somebody says so: `task`."""
     from emberank.runtime.recognise import recognise
 
-    found = recognise(folder)
+    found = recognise(folder, task)
     return Look(
         task=found.task,
         context_tokens=found.max_tokens,
