@@ -99,3 +99,15 @@ def optional_count(fields: dict[str, Any], name: str) -> int | None:
     if value < 0:
         raise BadRequest(f"{name} must be a whole number from 1 on; got {value}")
     return value or None
+
+
+def flag(fields: dict[str, Any], name: str, *, default: bool) -> bool:
+    """true or false; null is absent. Some clients write it as a string (Xinference's in RAGFlow)."""
+    value = fields.get(name)
+    if value is None:
+        return default
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name} must be true or false; got {shown(value)}")
+    return value

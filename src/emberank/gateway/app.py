@@ -82,6 +82,8 @@ class GatewayApp:
             finally:
                 self._in_flight -= 1
             self._bills.read(run, answer)
+        if ask.render is not None:
+            return ask.render(answer.body, exchange.request_id)
         return nim.cut_ranking(answer.body, ask.top_n) if ask.top_n is not None else answer.body
 
     def _identify(self, exchange: Exchange, scope: Scope | None) -> Principal:
@@ -149,6 +151,8 @@ class GatewayApp:
         inference("/v1/reranking", self._asks.ranking)
         inference(hosted, self._asks.ranking)
         inference("/v1/retrieval/{org}/reranking", self._asks.ranking, route=hosted)  # RAGFlow and Dify name no model in the path
+        for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
+            inference(path, self._asks.rerank)
         inference("/v1/embeddings", self._asks.embeddings, openai_errors=True)
         inference("/embeddings", self._asks.embeddings, openai_errors=True, route="/v1/embeddings")
         inference("/v1/inference/{slug:path}", self._asks.native, route="/v1/inference/{slug}")

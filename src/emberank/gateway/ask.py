@@ -8,18 +8,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from emberank.contract.errors import BadRequest
 from emberank.contract.fleet import ModelRow, Principal, Wish
 from emberank.contract.inference import Content, EmbedCall, RankCall
-from emberank.dialects import forge, nim
+from emberank.dialects import cohere, forge, nim, tei
+from emberank.dialects.answers import read_ranking
+from emberank.dialects.reading import body_object
 from emberank.gateway.auth import check_model
 from emberank.gateway.errors import UnknownModel
 from emberank.gateway.names import Names
 from emberank.gateway.targets import wish_of
 from emberank.serving.exchange import Exchange
 from emberank.settings import GatewaySettings
+
+Render = Callable[[bytes, str], bytes]  # an endpoint's answer and the request's id → the body for the caller
 
 _CHARS_PER_TOKEN = 4
 
@@ -36,6 +41,7 @@ class Ask:
     passages: int
     chars: int
     ignored: tuple[str, ...]
+    render: Render | None = None  # the endpoint's answer → the caller's dialect; None where that is NIM's
 
     @property
     def tokens(self) -> int:
@@ -63,6 +69,17 @@ class Asks:
         path = exchange.request.path_params
         name = f"{path['org']}/{path['model']}" if "model" in path else asked.call.model
         return _rank(names.resolve(name, "rank", principal.models), principal, asked)
+
+    def rerank(self, exchange: Exchange, names: Names, principal: Principal) -> Ask:
+        """POST /rerank, /v1/rerank, /v2/rerank: `texts` is TEI's body, `documents` Cohere's and its relatives'."""
+        fields = body_object(exchange.body)
+        pin = forge.take_pin(fields)
+        texts = fields.get("texts") is not None
+        asked = (tei if texts else cohere).read_rerank(fields, self._rules.max_passages)
+        model = names.resolve(asked.call.model, "rank", principal.models)
+        exchange.headers["Emberank-Score"] = asked.score
+        ask = _rank(model, principal, forge.Asked(asked.call, pin, asked.ignored))
+        return replace(ask, render=partial(_tei_answer, asked) if isinstance(asked, tei.Rerank) else partial(_cohere_answer, asked, model.id))
 
     def embeddings(self, exchange: Exchange, names: Names, principal: Principal) -> Ask:
         """POST /v1/embeddings."""
@@ -107,6 +124,14 @@ def _rank(model: ModelRow, principal: Principal, asked: forge.Asked[RankCall]) -
         chars=_chars(call.query) + sum(map(_chars, call.passages)),
         ignored=asked.ignored,
     )
+
+
+def _tei_answer(asked: tei.Rerank, answer: bytes, request_id: str) -> bytes:
+    return tei.render_rerank(asked, read_ranking(answer, len(asked.call.passages)))
+
+
+def _cohere_answer(asked: cohere.Rerank, model: str, answer: bytes, request_id: str) -> bytes:
+    return cohere.render_rerank(asked, read_ranking(answer, len(asked.call.passages)), model=model, request_id=request_id)
 
 
 def _embed(model: ModelRow, principal: Principal, asked: forge.Asked[EmbedCall]) -> Ask:
