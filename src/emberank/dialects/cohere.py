@@ -34,15 +34,15 @@ class Rerank:
     ignored: tuple[str, ...]
 
 
-def read_rerank(fields: dict[str, Any], max_documents: int) -> Rerank:
-    """A body of /v1/rerank, /v2/rerank or /rerank. Null is absent. Raises BadRequest naming the field and what would be right."""
+def read_rerank(fields: dict[str, Any], max_documents: int, *, strings: bool = False) -> Rerank:
+    """A body of /v1/rerank, /v2/rerank or /rerank; with `strings` documents come back as Infinity's. Null is absent. Raises BadRequest naming the field and what would be right."""
     ignored = tuple(name for name in unknown_fields(fields, FIELDS) if fields[name] is not None)
     rank_fields = _rank_fields(fields)
     raw = flag(fields, "raw_scores", default=False)
     returned: Shape = "none"
     if flag(fields, "return_documents", default=False):
         # infinity_client, which alone sends raw_scores, takes a document only as a string; every other client wants an object.
-        returned = "string" if "raw_scores" in fields else "object"
+        returned = "string" if strings or "raw_scores" in fields else "object"
     call = RankCall(
         model=optional_text(fields, "model"),
         query=Content(text_field(fields, "query")),

@@ -101,6 +101,9 @@ OPERATIONS: tuple[Operation, ...] = (
 GATEWAY_OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/v1/inference/{slug}", "Inference", "The model's own payload, and where it shall run", "Object", body="NativeRequest"),
     Operation("post", "/v1/ranking", "Inference", "NIM's ranking", "Object", body="NativeRequest"),
+    Operation(
+        "post", "/v1/rerank", "Inference", "Cohere's rerank and what is like it; with `texts` Text Embeddings Inference's", "Object", body="RerankRequest"
+    ),
     Operation("post", "/v1/embeddings", "Inference", "NIM's and OpenAI's embeddings", "Object", body="EmbeddingsRequest"),
 )
 
@@ -143,6 +146,27 @@ _REQUESTS: Schema = {
         },
         "required": [],
         "examples": [_NATIVE_EXAMPLE],
+    },
+    "RerankRequest": {
+        "type": "object",
+        "properties": {
+            "model": {"type": ["string", "null"]},
+            "query": {"type": "string"},
+            "documents": {"type": "array", "items": {"anyOf": [{"type": "string"}, _TEXT_OBJECT]}, "description": "Cohere's dialect."},
+            "texts": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "TEI's instead: the answer is a bare array. At /rerank and /v2/rerank as well.",
+            },
+            "top_n": {"type": ["integer", "null"]},
+            "return_documents": {"type": ["boolean", "null"]},
+            "raw_scores": {"type": ["boolean", "null"], "description": "Logits instead of their sigmoids."},
+            **_PIN_FIELDS,
+        },
+        "required": ["query"],
+        "examples": [
+            {"model": "all-minilm-l6-v2-rerank", "query": "which way?", "documents": ["two roads diverged in a wood", "the weather is fine"], "top_n": 1}
+        ],
     },
     "EmbeddingsRequest": {
         "type": "object",

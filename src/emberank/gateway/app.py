@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from emberank import __version__
 from emberank.contract.errors import QueueFull
 from emberank.contract.fleet import Principal, Scope
-from emberank.dialects import nim
+from emberank.dialects import nim, rerank
 from emberank.gateway.ask import Asks, Reader
 from emberank.gateway.auth import ANONYMOUS, check_scope
 from emberank.gateway.bill import Bills
@@ -151,7 +151,7 @@ class GatewayApp:
         inference("/v1/reranking", self._asks.ranking)
         inference(hosted, self._asks.ranking)
         inference("/v1/retrieval/{org}/reranking", self._asks.ranking, route=hosted)  # RAGFlow and Dify name no model in the path
-        for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
+        for path in rerank.PATHS:
             inference(path, self._asks.rerank)
         inference("/v1/embeddings", self._asks.embeddings, openai_errors=True)
         inference("/embeddings", self._asks.embeddings, openai_errors=True, route="/v1/embeddings")

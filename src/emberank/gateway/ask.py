@@ -14,7 +14,7 @@ from typing import Literal
 from emberank.contract.errors import BadRequest
 from emberank.contract.fleet import ModelRow, Principal, Wish
 from emberank.contract.inference import Content, EmbedCall, RankCall
-from emberank.dialects import cohere, forge, nim, tei
+from emberank.dialects import forge, nim, rerank
 from emberank.dialects.answers import read_ranking
 from emberank.dialects.reading import body_object
 from emberank.gateway.auth import check_model
@@ -74,12 +74,10 @@ class Asks:
         """POST /rerank, /v1/rerank, /v2/rerank: `texts` is TEI's body, `documents` Cohere's and its relatives'."""
         fields = body_object(exchange.body)
         pin = forge.take_pin(fields)
-        texts = fields.get("texts") is not None
-        asked = (tei if texts else cohere).read_rerank(fields, self._rules.max_passages)
+        asked = rerank.read(fields, self._rules.max_passages, exchange.request.scope["path"])
         model = names.resolve(asked.call.model, "rank", principal.models)
         exchange.headers["Emberank-Score"] = asked.score
-        ask = _rank(model, principal, forge.Asked(asked.call, pin, asked.ignored))
-        return replace(ask, render=partial(_tei_answer, asked) if isinstance(asked, tei.Rerank) else partial(_cohere_answer, asked, model.id))
+        return replace(_rank(model, principal, forge.Asked(asked.call, pin, asked.ignored)), render=partial(_reranked, asked, model.id))
 
     def embeddings(self, exchange: Exchange, names: Names, principal: Principal) -> Ask:
         """POST /v1/embeddings."""
@@ -126,12 +124,8 @@ def _rank(model: ModelRow, principal: Principal, asked: forge.Asked[RankCall]) -
     )
 
 
-def _tei_answer(asked: tei.Rerank, answer: bytes, request_id: str) -> bytes:
-    return tei.render_rerank(asked, read_ranking(answer, len(asked.call.passages)))
-
-
-def _cohere_answer(asked: cohere.Rerank, model: str, answer: bytes, request_id: str) -> bytes:
-    return cohere.render_rerank(asked, read_ranking(answer, len(asked.call.passages)), model=model, request_id=request_id)
+def _reranked(asked: rerank.Rerank, model: str, answer: bytes, request_id: str) -> bytes:
+    return rerank.render(asked, read_ranking(answer, len(asked.call.passages)), model=model, request_id=request_id)
 
 
 def _embed(model: ModelRow, principal: Principal, asked: forge.Asked[EmbedCall]) -> Ask:

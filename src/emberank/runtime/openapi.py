@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from emberank import __version__
+from emberank.dialects import rerank
 from emberank.dialects.nim import EMBEDDING_FIELDS, RANKING_FIELDS
+from emberank.runtime import openapi_rerank
 from emberank.settings import RuntimeSettings
 
 Schema = dict[str, Any]
@@ -22,6 +24,9 @@ _DATA_URL: Schema = {
 _MODEL: Schema = {"type": ["string", "null"], "description": "A served name or alias; `.`, `_` and `-` are alike. Absent or null: the route's own model."}
 
 
+_RERANK = dict.fromkeys(rerank.PATHS, "Cohere's rerank, and what is like it: Jina's, Voyage's, vLLM's, Infinity's; with `texts` TEI's")
+
+
 def document(settings: RuntimeSettings) -> Schema:
     """The whole document."""
     paths = {
@@ -29,6 +34,7 @@ def document(settings: RuntimeSettings) -> Schema:
         "/v1/retrieval/{org}/{model}/reranking": {
             "post": _ranking("rankHosted", "The same by the path NVIDIA's hosted API has") | {"parameters": [_path("org"), _path("model")]}
         },
+        **{path: {"post": _post(f"rerank{i}", "Rerank", summary, "RerankRequest", "RerankResponse")} for i, (path, summary) in enumerate(_RERANK.items())},
         "/v1/embeddings": {"post": _post("embed", "Embeddings", "Turn texts and images into vectors", "EmbeddingsRequest", "EmbeddingsResponse")},
         "/v1/models": {"get": _get("listModels", "Models", "Served models", "Models")},
         "/v1/models/{name}": {"get": _get("getModel", "Models", "One served model", "Model") | {"parameters": [_path("name")]}},
@@ -138,6 +144,8 @@ def _schemas(settings: RuntimeSettings) -> Schema:
         "RankingResponse": _object(
             {"rankings": {"type": "array", "items": ranked, "description": "Best first; equal logits by index."}, "usage": usage}, ["rankings", "usage"]
         ),
+        "RerankRequest": openapi_rerank.request(settings.max_passages, _MODEL),
+        "RerankResponse": openapi_rerank.response(),
         "EmbeddingsRequest": _embeddings_request(settings),
         "EmbeddingsResponse": _object(
             {"object": {"const": "list"}, "data": {"type": "array", "items": _embedding()}, "model": {"type": "string"}, "usage": usage},

@@ -21,7 +21,9 @@ from starlette.types import ASGIApp
 from emberank import __version__
 from emberank.contract.errors import BadRequest, EmberankError, MethodNotAllowed, NotFound, NotReady
 from emberank.contract.inference import EmbedResult, RankCall, RankResult
-from emberank.dialects import nim
+from emberank.dialects import nim, rerank
+from emberank.dialects.answers import Ranking
+from emberank.dialects.reading import body_object
 from emberank.runtime import about, openapi
 from emberank.runtime.metrics import Metrics
 from emberank.runtime.openapi_page import page
@@ -71,6 +73,7 @@ class RuntimeServer:
             # RAGFlow and Dify name no model in the path; the body does.
             Route("/v1/retrieval/{org}/reranking", retrieval, methods=["POST"]),
             Route("/v1/reranking", ranking, methods=["POST"]),
+            *(Route(path, exchanges.endpoint(path, self.rerank), methods=["POST"]) for path in rerank.PATHS),
             Route("/v1/embeddings", embeddings, methods=["POST"]),
             get("/v1/models", self.models),
             get("/v1/models/{name:path}", self.model, "/v1/models/{model}"),
@@ -103,6 +106,19 @@ class RuntimeServer:
         result = await self._pipeline.rank(model, call, exchange.deadline, exchange.trace)
         self._conclude(exchange, result, parsed.ignored)
         return nim.render_ranking(result)
+
+    async def rerank(self, exchange: Exchange) -> bytes:
+        """POST /v1/rerank, /v2/rerank, /rerank: Cohere's body and its relatives', or TEI's."""
+        asked = rerank.read(body_object(exchange.body), self._settings.max_passages, exchange.request.scope["path"])
+        model = self._loaded().resolve(asked.call.model, "rank")
+        exchange.model = model.name
+        if exchange.trace is not None:
+            exchange.trace.note({PASSAGES: len(asked.call.passages)})
+        result = await self._pipeline.rank(model, asked.call, exchange.deadline, exchange.trace)
+        self._conclude(exchange, result, asked.ignored)
+        exchange.headers["Emberank-Score"] = asked.score
+        ranking = Ranking(ranked=result.ranked, prompt_tokens=result.usage.prompt_tokens)
+        return rerank.render(asked, ranking, model=model.name, request_id=exchange.request_id)
 
     async def embed(self, exchange: Exchange) -> bytes:
         """POST /v1/embeddings."""

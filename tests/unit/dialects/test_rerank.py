@@ -10,7 +10,7 @@ import pytest
 
 from emberank.contract.errors import BadRequest, ServerFault
 from emberank.contract.inference import Ranked
-from emberank.dialects import cohere, tei
+from emberank.dialects import cohere, rerank, tei
 from emberank.dialects.answers import Ranking, read_ranking, sigmoid
 
 ASKED: dict[str, Any] = {"query": "which way?", "documents": ["two roads", "the ice"]}
@@ -169,3 +169,9 @@ def test_an_answer_that_is_not_whole_is_nobody_elses_fault(body: bytes) -> None:
 
 def test_a_sigmoid_never_overflows() -> None:
     assert [sigmoid(x) for x in (-1e4, 0.0, 1e4)] == [0.0, 0.5, 1.0]
+
+
+def test_infinitys_path_alone_gets_strings() -> None:
+    asked = ASKED | {"return_documents": True}
+    assert [getattr(rerank.read(asked, 9, path), "documents", None) for path in ("/rerank", "/infinity/rerank")] == ["object", "string"]
+    assert isinstance(rerank.read(TEXTS, 9, "/rerank"), tei.Rerank)
