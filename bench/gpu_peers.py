@@ -14,7 +14,7 @@ OVERHEAD = 10  # ids of a page's prompt beside its image tokens
 
 def passages(network: Llama, lengths: Sequence[int], device: str, dtype: torch.dtype) -> Callable[[], object]:
     """Batches of 32, padded to the longest of each, SDPA, mean over real tokens."""
-    model = _llama(network).to(device, dtype)
+    model = llama(network).to(device, dtype)
     batches = []
     for start in range(0, len(lengths), 32):
         own = lengths[start : start + 32]
@@ -49,7 +49,7 @@ def pages(seeing: SiglipProjector, reading: Llama, count: int, device: str, dtyp
     joint = torch.nn.Sequential(
         torch.nn.LayerNorm(4 * seeing.width), torch.nn.Linear(4 * seeing.width, seeing.hidden), torch.nn.GELU(), torch.nn.Linear(seeing.hidden, seeing.hidden)
     ).to(device, dtype)
-    language = _llama(reading).to(device, dtype)
+    language = llama(reading).to(device, dtype)
     half, width = seeing.side // 2, seeing.width
     pixels = torch.randn(count, 3, seeing.image, seeing.image)
     prompt = torch.zeros(count, OVERHEAD, dtype=torch.long, device=device)
@@ -65,7 +65,7 @@ def pages(seeing: SiglipProjector, reading: Llama, count: int, device: str, dtyp
     return run
 
 
-def _llama(network: Llama) -> torch.nn.Module:
+def llama(network: Llama, attention: str = "sdpa") -> torch.nn.Module:
     """transformers' module of the same shape, bidirectional, random weights; its token table takes no time and is small."""
     from transformers import LlamaConfig, LlamaModel
 
@@ -77,7 +77,7 @@ def _llama(network: Llama) -> torch.nn.Module:
         num_attention_heads=network.heads,
         num_key_value_heads=network.kv_heads,
         head_dim=network.head_dim,
-        attn_implementation="sdpa",
+        attn_implementation=attention,
         use_cache=False,
     )
     config.is_causal = False

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+import matrix_product
 import report
 from emberank.runtime.checkpoint import Checkpoint
 from emberank.runtime.engines.base import Batch, EngineOptions
@@ -98,21 +99,11 @@ def ours(options: argparse.Namespace, network: Llama, precision: str, threads: i
 def theirs(network: Llama, precision: str, threads: int, cases: list[tuple[int, ...]], rounds: int) -> list[tuple[str, ...]]:
     """transformers on the same shape, random weights, eager attention."""
     import torch
-    from transformers import LlamaConfig, LlamaModel
+
+    import gpu_peers
 
     torch.set_num_threads(threads)
-    config = LlamaConfig(
-        vocab_size=1000,  # its table takes no time
-        hidden_size=network.hidden,
-        intermediate_size=network.intermediate,
-        num_hidden_layers=network.layers,
-        num_attention_heads=network.heads,
-        num_key_value_heads=network.kv_heads,
-        head_dim=network.head_dim,
-        attn_implementation="eager",
-        use_cache=False,
-    )
-    model = LlamaModel(config).to(torch.float32 if precision == "fp32" else torch.bfloat16).eval()
+    model = gpu_peers.llama(network, "eager").to(torch.float32 if precision == "fp32" else torch.bfloat16)
 
     def run(passages: int, length: int) -> None:
         each = max(1, BATCH_TOKENS // length)
@@ -138,9 +129,7 @@ def work(network: Llama, passages: int, length: int) -> float:
 
 def product(network: Llama, precision: str, threads: int) -> float:
     """TFLOP/s of one matrix product of this network's largest layer in the same precision, by the same library: the most that can be had."""
-    from emberank.runtime.engines.matrix_product import tflops
-
-    return tflops(BATCH_TOKENS, network.hidden, network.intermediate, precision, threads)
+    return matrix_product.tflops(BATCH_TOKENS, network.hidden, network.intermediate, precision, threads)
 
 
 def timed(run: Callable[[], None], rounds: int) -> float:

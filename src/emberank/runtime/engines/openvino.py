@@ -81,7 +81,7 @@ class OpenVinoEngine:
 
     def close(self) -> None:
         """Drop the graph and its weights."""
-        del self._request, self._compiled, self._kept
+        del self._request, self._compiled, self._kept, self._inputs, self._prepared
 
 
 def batch_tokens(hidden: int, threads: int) -> int:

@@ -1,4 +1,4 @@
-"""A shape in, TFLOP/s out: how fast this machine multiplies matrices in a precision, as the yardstick of an engine's figures. For benchmarks."""
+"""A shape in, TFLOP/s out: how fast this machine multiplies matrices in a precision, as the yardstick of an engine's figures."""
 
 from __future__ import annotations
 
