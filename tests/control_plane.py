@@ -13,7 +13,7 @@ from emberank.contract.fleet import Endpoint
 from emberank.contract.inference import Task
 from emberank.forge.api import forge_app
 from emberank.forge.callers import Callers
-from emberank.forge.catalog import Catalog, Golden, Model, Published, Version
+from emberank.forge.catalog import Calibration, Catalog, Golden, Model, Published, Version
 from emberank.forge.endpoint_probe import EndpointProbe
 from emberank.forge.intake import Intake
 from emberank.forge.keys import Keys
@@ -65,6 +65,7 @@ MODELS = (
                 name="v1",
                 source="hf:nvidia/x",
                 memory_gb=3.0,
+                calibration=Calibration(slope=0.5, intercept=-1.0, data="ours, n = 900"),
                 published=(Published(gpu_type="H200", region="eu-north2", status="works", model_ms_p50=574.0, n=2, **_SEEN),),  # type: ignore[arg-type]
             ),
             Version(name="v2", source="hf:nvidia/y", memory_gb=3.0, idle_after_s=60.0),

@@ -22,6 +22,9 @@ MAY: dict[str, set[str]] = {
     "settings": {"contract"},
     "telemetry": set(),
     "evaluate": {"contract"},
+    "doctor": {"contract", "dialects", "client"},
+    "bridge": {"contract", "dialects", "serving", "settings", "telemetry"},
+    "mcp": {"contract", "dialects", "client", "settings"},
     "serving": {"contract", "dialects", "settings", "telemetry"},
     "runtime": {"contract", "dialects", "serving", "settings", "telemetry"},
     "gateway": {"contract", "dialects", "client", "serving", "settings", "telemetry"},
@@ -43,6 +46,10 @@ ONLY = {
     "opentelemetry": "emberank.telemetry.traces",
     "pynvml": ("emberank.forge.discovery", "emberank.runtime.engines.nvml"),
     "ray": "emberank.cluster",
+    "mcp": "emberank.mcp",
+    "mcp_types": "emberank.mcp",
+    "jsonschema": "emberank.mcp",
+    "litellm": "emberank.bridge.provider",
 }
 NEVER = {"transformers", "sentence_transformers", "pickle", "marshal", "shelve"}
 # What the lowest parts may import beside the standard library.

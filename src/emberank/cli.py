@@ -8,8 +8,11 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+# Before anything imports NumPy: its own threads would fight the engine's for the same cores, and each costs memory.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from emberank import __version__
-from emberank.commands import add, eval, forge, gateway, key, make_checkpoint, probe, pull, runtime, settings, targets, up
+from emberank.commands import add, calibrate, doctor, eval, forge, gateway, key, make_checkpoint, mcp, probe, pull, runtime, secret, settings, targets, up
 from emberank.contract.errors import EmberankError
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -21,17 +24,19 @@ _COMMANDS: dict[str, ModuleType] = {
     "make-checkpoint": make_checkpoint,
     "add": add,
     "key": key,
+    "secret": secret,
     "probe": probe,
     "targets": targets,
     "eval": eval,
+    "calibrate": calibrate,
+    "doctor": doctor,
+    "mcp": mcp,
     "settings": settings,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 could not start (one line on standard error says why)."""
-    # Before anything imports NumPy: its own threads would fight the engine's for the same cores, and each costs memory.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.command(arguments)

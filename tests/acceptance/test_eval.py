@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+
+import psutil
+
+from acceptance_environment import environment
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -42,3 +49,28 @@ def test_a_collection_that_is_not_there_is_one_clear_line(emberank: Command, tmp
     assert done.returncode == 2
     assert done.stderr.startswith("emberank: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+HOLD = """
+import sys
+from emberank.commands.own_runtime import own_runtime
+with own_runtime():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_sigterm_ends_the_command_and_the_runtime_that_it_started(weights: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        (child,) = psutil.Process(holder.pid).children()
+        holder.send_signal(signal.SIGTERM)
+        assert holder.wait(60) == 128 + signal.SIGTERM
+        assert not child.is_running()
+    finally:
+        holder.kill()
+        holder.communicate()

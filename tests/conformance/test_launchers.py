@@ -130,6 +130,7 @@ class RemoteBench:
     """Somebody else's server, on loopback."""
 
     stops = False
+    source = "nim:http://127.0.0.1:{port}/"
 
     def __init__(self) -> None:
         self.well = True
@@ -155,7 +156,7 @@ class RemoteBench:
         return self._now
 
     def launch(self, id: str) -> Launch:
-        return a_launch(id, f"nim:http://127.0.0.1:{self._server.server_port}/", "remote")
+        return a_launch(id, self.source.format(port=self._server.server_port), "remote")
 
     def next_launcher(self) -> Launcher:
         return RemoteLauncher(environment={}, clock=self._clock)
@@ -171,9 +172,20 @@ class RemoteBench:
         self._server.server_close()
 
 
-@pytest.fixture(params=["process", "remote", "fake"])
+class ChargingBench(RemoteBench):
+    """One that charges for what it is asked."""
+
+    source = "cohere:http://127.0.0.1:{port}/v1/rerank"
+
+
+@pytest.fixture(params=["process", "remote", "remote that charges", "fake"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    made: dict[str, Callable[[], Bench]] = {"process": lambda: ProcessBench(tmp_path), "remote": RemoteBench, "fake": FakeBench}
+    made: dict[str, Callable[[], Bench]] = {
+        "process": lambda: ProcessBench(tmp_path),
+        "remote": RemoteBench,
+        "remote that charges": ChargingBench,
+        "fake": FakeBench,
+    }
     one = made[request.param]()
     yield one
     one.close()

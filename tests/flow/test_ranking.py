@@ -134,7 +134,10 @@ def test_a_models_name_of_any_length_is_cut_in_the_error(server: Client) -> None
 def test_an_unknown_field_is_a_400_that_names_the_allowed_ones(server: Client) -> None:
     reply = server.post("/v1/ranking", ranking("snow", return_documents=True))
     assert reply.status == 400
-    assert nim_error(reply) == "return_documents: unknown field, expected one of model, query, passages, truncate, top_n, top_k"
+    assert (
+        nim_error(reply)
+        == "return_documents: unknown field, expected one of model, query, passages, truncate, top_n, top_k, score_mode, max_tokens_per_doc, max_chunks_per_doc"
+    )
 
 
 @pytest.mark.claim("nim:ranking:image-to-text-model")

@@ -2,6 +2,49 @@
 
 from emberank.client.asynchronous import AsyncClient
 from emberank.client.blocking import Client
-from emberank.client.results import Ranking
+from emberank.client.records import (
+    Alternative,
+    Availability,
+    EndpointStatus,
+    Estimate,
+    Key,
+    ModelEntry,
+    ModelInfo,
+    ModelVersion,
+    NewKey,
+    Reliability,
+    Route,
+    Routes,
+    Started,
+    Status,
+    StepProgress,
+    Stopped,
+    Target,
+)
+from emberank.client.results import RankedPassage, Ranking
+from emberank.client.talks import Progress
 
-__all__ = ["AsyncClient", "Client", "Ranking"]
+__all__ = [
+    "Alternative",
+    "AsyncClient",
+    "Availability",
+    "Client",
+    "EndpointStatus",
+    "Estimate",
+    "Key",
+    "ModelEntry",
+    "ModelInfo",
+    "ModelVersion",
+    "NewKey",
+    "Progress",
+    "RankedPassage",
+    "Ranking",
+    "Reliability",
+    "Route",
+    "Routes",
+    "Started",
+    "Status",
+    "StepProgress",
+    "Stopped",
+    "Target",
+]

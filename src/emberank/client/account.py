@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from emberank.client.calls import Call
@@ -18,6 +19,7 @@ _DEFAULT_BASE = "http://127.0.0.1:8000"
 _PLACEHOLDERS = ("replace-with-your-forge-api-key", "YOUR_FORGE_HOST")
 
 
+@cache
 def _agent() -> str:
     try:
         return f"emberank/{version('emberank')}"

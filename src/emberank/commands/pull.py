@@ -35,8 +35,10 @@ def _word(name: str, arguments: argparse.Namespace) -> str:
     """What the runtime calls it: a name of the catalogue becomes its default version's source."""
     if name == "default" or ":" in name or os.path.isdir(name):
         return name
-    from emberank.contract.errors import ModelNotFound
+    from emberank.contract.errors import ModelNotFound, SettingError
+    from emberank.forge.bridge_sources import is_bridged
     from emberank.forge.catalog_file import load_catalog
+    from emberank.forge.remote_names import is_remote
 
     catalog = load_catalog(folder_of(arguments))
     try:
@@ -48,4 +50,6 @@ def _word(name: str, arguments: argparse.Namespace) -> str:
             return name
         raise
     source = catalog.version(model, None).source
+    if is_remote(source) or is_bridged(source):
+        raise SettingError(f"{model.slug} runs on somebody else's server ({source}): there is nothing to fetch")
     return source.removeprefix("preset:") if source.startswith("preset:") else f"{model.id}={source}"

@@ -33,12 +33,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+_OTHERWISE = {"rank": "; it is a reranker: ask it on /v1/ranking, /rerank or /score", "embed": "; it is an embedder: ask it on /v1/embeddings or /embed"}
+
 
 class EmberankError(Exception):
     """The root. `message` is public; `status` is an HTTP status; `retry_after_s` is in seconds or None."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal_server_error"
+
+    def __init_subclass__(cls, *, status: int | None = None, type: str = "") -> None:
+        """A kind of error is its parent's status and type, unless it says its own."""
+        cls.status = cls.status if status is None else status
+        cls.type = type or cls.type
 
     def __init__(self, message: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -47,11 +54,8 @@ class EmberankError(Exception):
         self.http_status = self.status if status is None else status
 
 
-class RequestError(EmberankError):
+class RequestError(EmberankError, status=400, type="invalid_request_error"):
     """The caller sent something that cannot be answered, and the message says what would be right."""
-
-    status = 400
-    type = "invalid_request_error"
 
 
 class BadRequest(RequestError):
@@ -61,105 +65,69 @@ class BadRequest(RequestError):
 class InputTooLong(RequestError):
     """400 (or 422): an input is longer than the model takes and truncate is NONE.
 
-    The wording is NVIDIA's, to the letter: Elasticsearch and other clients search for it.
+    The wording is NVIDIA's, to the letter: Elasticsearch and other clients search for it. `more` stands behind it.
     """
 
-    def __init__(self, length: int, limit: int, *, status: int | None = None) -> None:
-        super().__init__(f"Input length {length} exceeds maximum allowed token size {limit}", status=status)
+    def __init__(self, length: int, limit: int, *, status: int | None = None, more: str = "") -> None:
+        super().__init__(f"Input length {length} exceeds maximum allowed token size {limit}{more}", status=status)
 
 
-class Unauthorized(RequestError):
+class Unauthorized(RequestError, status=401, type="authentication_error"):
     """401: no key, or one that is unknown, revoked or expired."""
 
-    status = 401
-    type = "authentication_error"
 
-
-class Forbidden(RequestError):
+class Forbidden(RequestError, status=403, type="permission_error"):
     """403: the key is good, and may not do this."""
 
-    status = 403
-    type = "permission_error"
 
-
-class NotFound(RequestError):
+class NotFound(RequestError, status=404, type="not_found_error"):
     """404: no such route."""
 
-    status = 404
-    type = "not_found_error"
 
+class ModelNotFound(RequestError, status=404, type="not_found_error"):
+    """404: the model is not served here, or not for this (`task` is then what it does). The wording is the retrieval NIM's; every served name is listed."""
 
-class ModelNotFound(RequestError):
-    """404: the model is not served here. The wording is the retrieval NIM's; every served name is listed."""
-
-    status = 404
-    type = "not_found_error"
-
-    def __init__(self, name: str, available: tuple[str, ...]) -> None:
+    def __init__(self, name: str, available: tuple[str, ...], task: str = "") -> None:
         # A name is the caller's text: cut it, so that an error cannot be made to carry megabytes back.
         shown = name if len(name) <= 200 else name[:200] + "…"
         listed = ", ".join(f"'{model}'" for model in available) or "none for this route"
-        super().__init__(f"model '{shown}' not found; available: {listed}")
+        super().__init__(f"model '{shown}' not found; available: {listed}" + _OTHERWISE.get(task, ""))
 
 
-class MethodNotAllowed(RequestError):
+class MethodNotAllowed(RequestError, status=405, type="method_not_allowed"):
     """405: the route exists, the method does not."""
 
-    status = 405
-    type = "method_not_allowed"
 
-
-class TargetUnavailable(RequestError):
+class TargetUnavailable(RequestError, status=409, type="target_unavailable"):
     """409 (503 when nothing was pinned): the model is known, and nothing here can run it so."""
 
-    status = 409
-    type = "target_unavailable"
 
-
-class RequestTimeout(RequestError):
+class RequestTimeout(RequestError, status=408, type="request_timeout"):
     """408: the client did not finish sending its request in time."""
 
-    status = 408
-    type = "request_timeout"
 
-
-class PayloadTooLarge(RequestError):
+class PayloadTooLarge(RequestError, status=413, type="payload_too_large"):
     """413: the body is over the limit."""
 
-    status = 413
-    type = "payload_too_large"
 
-
-class ServerBusy(EmberankError):
+class ServerBusy(EmberankError, status=503, type="service_unavailable"):
     """Trying again later is right; `retry_after_s` says when."""
 
-    status = 503
-    type = "service_unavailable"
 
-
-class QueueFull(ServerBusy):
+class QueueFull(ServerBusy, status=429, type="rate_limit_exceeded"):
     """429 (or 503): the queue is at its bound."""
 
-    status = 429
-    type = "rate_limit_exceeded"
 
-
-class LimitExceeded(ServerBusy):
+class LimitExceeded(ServerBusy, status=429, type="limit_exceeded"):
     """429: the key has used up what it may."""
-
-    status = 429
-    type = "limit_exceeded"
 
 
 class NotReady(ServerBusy):
     """503: loading, draining or unhealthy."""
 
 
-class DeadlineExceeded(ServerBusy):
+class DeadlineExceeded(ServerBusy, status=504, type="deadline_exceeded"):
     """504: the request's deadline passed before its answer was there; its remaining work was dropped."""
-
-    status = 504
-    type = "deadline_exceeded"
 
 
 class ServerFault(EmberankError):
@@ -174,32 +142,27 @@ class StartError(EmberankError):
 
     reason: ClassVar[str] = "crashed"  # in fleet.FailureReason's words
 
+    def __init_subclass__(cls, *, reason: str = "") -> None:
+        """Its parent's reason, unless it says its own."""
+        super().__init_subclass__()
+        cls.reason = reason or cls.reason
 
-class SettingError(StartError):
+
+class SettingError(StartError, reason="bad_setting"):
     """A setting has a value that cannot be."""
 
-    reason = "bad_setting"
 
-
-class WeightsError(StartError):
+class WeightsError(StartError, reason="weights_unavailable"):
     """Weights are missing or cannot be had."""
 
-    reason = "weights_unavailable"
 
-
-class WeightsCorrupt(WeightsError):
+class WeightsCorrupt(WeightsError, reason="weights_corrupt"):
     """Weights are truncated, corrupt, or not the ones whose hash was asked for."""
 
-    reason = "weights_corrupt"
 
-
-class UnknownArchitecture(StartError):
+class UnknownArchitecture(StartError, reason="unsupported_architecture"):
     """The checkpoint's network is not known here. Code that ships with a checkpoint is never run."""
 
-    reason = "unsupported_architecture"
 
-
-class GoldenMismatch(StartError):
+class GoldenMismatch(StartError, reason="golden_mismatch"):
     """The model loaded and ran, and its golden example came out wrong."""
-
-    reason = "golden_mismatch"

@@ -14,19 +14,13 @@ from emberank.contract.inference import Task
 Phase: TypeAlias = Literal["COLD", "STARTING", "WARM", "DRAINING", "FAILED"]
 Scope: TypeAlias = Literal["inference", "read", "manage"]
 TargetStatus: TypeAlias = Literal["works", "unavailable", "not probed", "awaiting probe"]
+# golden_mismatch: it runs, and its golden example came out wrong · no_capacity: no pool of its target has a free slot · request_failed: ready, and a probe failed
 FailureReason: TypeAlias = Literal[
-    "weights_unavailable",  # they cannot be fetched
-    "weights_corrupt",  # they are there, and not the ones whose hash is known
-    "unsupported_architecture",  # the runtime does not know the network
-    "golden_mismatch",  # it runs, and its golden example came out wrong
-    "bad_setting",  # the runtime refused its settings
-    "out_of_memory",  # it does not fit, or the system ended it for memory
-    "start_timeout",  # it was not ready within its deadline
-    "crashed",  # it ended by itself
-    "unreachable",  # it runs, as far as is known, and does not answer
-    "no_capacity",  # no pool of that target has a free slot
-    "request_failed",  # it is ready, and answered a probe with an error
-]
+    "weights_unavailable", "weights_corrupt", "unsupported_architecture", "golden_mismatch", "bad_setting", "out_of_memory",
+    "start_timeout", "crashed", "unreachable", "no_capacity", "request_failed",
+]  # fmt: skip
+# What an endpoint is asked in: NIM's wire with our own fields beside it, NIM's alone, or Cohere's rerank.
+EndpointDialect: TypeAlias = Literal["emberank", "nim", "cohere"]
 SCOPES: tuple[Scope, ...] = ("inference", "read", "manage")
 # The scheduler's default version is the first of a model's list.
 
@@ -49,6 +43,7 @@ class VersionRow:
 
     name: str
     targets: tuple[TargetRow, ...]
+    calibration: tuple[float, float] | None = None  # (a, b): σ(a · logit + b) is how often such a passage was relevant, measured on judged data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +57,7 @@ class ModelRow:
     created: int  # Unix time
     owner: str
     versions: tuple[VersionRow, ...]
+    fallbacks: tuple[str, ...] = ()  # slugs of models for the same task that are asked, in this order, when no endpoint of this one can answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +74,13 @@ class Endpoint:
     served_name: str = ""  # what the endpoint itself calls the model
     secret: str = field(default="", repr=False)  # sent as Bearer to a remote endpoint
     price_usd_per_hour: float | None = None
+    dialect: EndpointDialect = "emberank"
+    path: str = ""  # where it takes its model's calls, when that is not the dialect's own path
+    score: Literal["logit", "sigmoid"] = "logit"  # what its scores are
+    max_passages: int | None = None  # in one call; None: as the gateway's setting says
+    timeout_s: float | None = None  # of one try at a remote endpoint; None: as the gateway's setting says
+    usd_per_request: float | None = None  # of a remote endpoint, as its owner charges
+    usd_per_million_tokens: float | None = None
     reason: FailureReason | None = None
     message: str = ""  # why it failed, for callers
     retry_in_s: float | None = None  # FAILED: when the next start may be tried

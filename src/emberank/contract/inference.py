@@ -40,13 +40,18 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankCall:
-    """Order `passages` by their relevance to `query`. `model` None means the route's own model."""
+    """Order `passages` by their relevance to `query`. `model` None means the route's own model.
+
+    With `max_chunks`, a passage longer than fits is read in up to so many pieces, and the best of them counts.
+    """
 
     model: str | None
     query: Content
     passages: tuple[Content, ...]
     truncate: Truncate
     top_n: int | None = None
+    max_passage_tokens: int | None = None  # of one passage, or of one piece of it; what is over is cut, whatever `truncate` says
+    max_chunks: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +90,22 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """The piece of a passage that scored best: characters [start, end) of its text, and which of how many pieces it is, from 0 on."""
+
+    start: int
+    end: int
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ranked:
-    """One passage's place: its `index` in the call and its raw, unbounded `logit`."""
+    """One passage's place: its `index` in the call, its raw, unbounded `logit`, and its best piece where it was read in several."""
 
     index: int
     logit: float
+    chunk: Chunk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,35 +8,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import orjson
 
 from emberank.contract.errors import BadRequest
 from emberank.contract.inference import Content, RankCall, Truncate
-from emberank.dialects.answers import Ranking, Score, scored_as
+from emberank.dialects.answers import Ranking
+from emberank.dialects.asked import AskedRank, Told
+from emberank.dialects.long_documents import FIELDS as LONG
+from emberank.dialects.long_documents import max_chunks, max_passage_tokens, rendered_chunk
 from emberank.dialects.reading import choice, flag, kind, optional_count, optional_text, text_field, unknown_fields
+from emberank.dialects.scores import Score, refuse_raw_and, scored_as
+from emberank.dialects.vllm_options import FIELDS as VLLM
+from emberank.dialects.vllm_options import pairs_truncate, refuse_what_cannot_be, score_of
 
 # Fields that say what an answer holds, and those that clients send whatever the server is.
-FIELDS = ("model", "query", "documents", "top_n", "top_k", "return_documents", "rank_fields", "raw_scores", "truncate", "truncation")
+FIELDS = (
+    "model",
+    "query",
+    "documents",
+    "top_n",
+    "top_k",
+    "return_documents",
+    "rank_fields",
+    "raw_scores",
+    "score_mode",
+    "truncation",
+    *VLLM,
+    *LONG,
+)
+
+_DOCUMENTS_A_UNIT = 100  # of what Cohere bills: one query with up to so many documents (docs.cohere.com, "How does Cohere's pricing work")
 
 Shape = Literal["none", "object", "string"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rerank:
-    """A call, and how its answer is to be written."""
+class Wanted:
+    """How the answer of a call is to be written."""
 
-    call: RankCall  # without `top_n`: the answer is cut when it is written
+    call: RankCall
     top_n: int | None
     documents: Shape
     score: Score
-    ignored: tuple[str, ...]
+    version: str  # of Cohere's API
 
 
-def read_rerank(fields: dict[str, Any], max_documents: int, *, strings: bool = False) -> Rerank:
+def read_rerank(fields: dict[str, Any], max_documents: int, *, strings: bool = False, version: str = "2") -> AskedRank:
     """A body of /v1/rerank, /v2/rerank or /rerank; with `strings` documents come back as Infinity's. Null is absent. Raises BadRequest naming the field and what would be right."""
     ignored = tuple(name for name in unknown_fields(fields, FIELDS) if fields[name] is not None)
+    refuse_what_cannot_be(fields)
     rank_fields = _rank_fields(fields)
     raw = flag(fields, "raw_scores", default=False)
     returned: Shape = "none"
@@ -47,15 +70,22 @@ def read_rerank(fields: dict[str, Any], max_documents: int, *, strings: bool = F
         model=optional_text(fields, "model"),
         query=Content(text_field(fields, "query")),
         passages=_documents(fields, max_documents, rank_fields),
-        truncate=_truncate(fields),
+        truncate=pairs_truncate(fields | {"truncate": None}, _truncate(fields)),
+        max_passage_tokens=max_passage_tokens(fields),
+        max_chunks=max_chunks(fields),
     )
     top_n = optional_count(fields, "top_n") or optional_count(fields, "top_k")
-    return Rerank(call=call, top_n=top_n, documents=returned, score="logit" if raw else "sigmoid", ignored=ignored)
+    score = score_of(fields, "logit" if raw else "sigmoid")
+    refuse_raw_and(fields, score)
+    wanted = Wanted(call=call, top_n=top_n, documents=returned, score=score, version=version)
+    return AskedRank(calls=(call,), score=wanted.score, render=partial(render_rerank, wanted), ignored=ignored)
 
 
 def _truncate(fields: dict[str, Any]) -> Truncate:
-    """These dialects cut what is too long unless they are told not to: Voyage's `truncation`, or NIM's own word."""
+    """These dialects cut what is too long unless they are told not to: Voyage's `truncation`, a `truncate` of true or false, or NIM's own word."""
     allowed: tuple[Truncate, ...] = ("NONE", "END")
+    if isinstance(fields.get("truncate"), bool):
+        return "END" if fields["truncate"] else "NONE"
     if fields.get("truncate") is not None:
         return choice(fields, "truncate", allowed, "END")
     return "END" if flag(fields, "truncation", default=True) else "NONE"
@@ -103,14 +133,23 @@ def _document(document: object, at: str, rank_fields: Sequence[str]) -> Content:
     return Content(text or None, image)
 
 
-def render_rerank(asked: Rerank, ranking: Ranking, *, model: str, request_id: str) -> bytes:
-    """Best first. `document` is left out where it was not asked for: null breaks clients. `relevance_score` is sigmoid(logit) unless raw scores were wanted."""
+def render_rerank(wanted: Wanted, rankings: Sequence[Ranking], told: Told) -> bytes:
+    """Best first. `document` is left out where it was not asked for: null breaks clients. `relevance_score` is sigmoid(logit) unless another score was wanted."""
+    (ranking,) = rankings
     results, data = [], []
-    for one in ranking.ranked[: asked.top_n]:
-        scored: dict[str, object] = {"index": one.index, "relevance_score": scored_as(one.logit, asked.score)}
-        text = asked.call.passages[one.index].text or ""
-        results.append(scored if asked.documents == "none" else {**scored, "document": {"text": text} if asked.documents == "object" else text})
-        data.append(scored if asked.documents == "none" else {**scored, "document": text})
+    for one in ranking.ranked[: wanted.top_n]:
+        scored: dict[str, object] = {"index": one.index, "relevance_score": scored_as(one.logit, wanted.score, told.calibration), **rendered_chunk(one)}
+        if wanted.documents == "none":
+            results.append(scored)
+            data.append(scored)
+            continue
+        text = wanted.call.passages[one.index].text or ""
+        results.append({**scored, "document": {"text": text} if wanted.documents == "object" else text})
+        data.append({**scored, "document": text})
     usage = {"prompt_tokens": ranking.prompt_tokens, "total_tokens": ranking.prompt_tokens}
-    meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}, "tokens": {"input_tokens": ranking.prompt_tokens, "output_tokens": 0}}
-    return orjson.dumps({"id": request_id, "object": "rerank", "model": model, "results": results, "data": data, "usage": usage, "meta": meta})
+    meta = {
+        "api_version": {"version": wanted.version},
+        "billed_units": {"search_units": -(-len(wanted.call.passages) // _DOCUMENTS_A_UNIT)},
+        "tokens": {"input_tokens": ranking.prompt_tokens, "output_tokens": 0},
+    }
+    return orjson.dumps({"id": told.request_id, "object": "rerank", "model": told.model, "results": results, "data": data, "usage": usage, "meta": meta})

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from emberank.contract.errors import BadRequest
+
 _START = "data:image/"
 _URL = re.compile(r"data:image/[A-Za-z0-9.+-]{1,64}+;base64,[A-Za-z0-9+/]++={0,2}")
 _TAG_START, _TAG_END = re.compile(r"<img(?:\s[^<>]*)?\ssrc\s*=\s*([\"']?)\s*\Z", re.IGNORECASE), re.compile(r"\s*([\"']?)(?:\s[^<>]*|/)?>")
@@ -53,3 +55,10 @@ def _tag(text: str, before: int) -> int:
 def is_data_url(text: str) -> bool:
     """Whether a text begins as the data URL of an image in base64."""
     return re.match(r"data:image/[A-Za-z0-9.+-]{1,64}+;base64,", text) is not None
+
+
+def image_url(value: object, at: str) -> str:
+    """A field that has to hold the data URL of an image. Raises BadRequest naming it."""
+    if not isinstance(value, str) or not is_data_url(value):
+        raise BadRequest(f"{at} must be a base64 data URL such as data:image/png;base64,…; nothing is fetched from elsewhere")
+    return value

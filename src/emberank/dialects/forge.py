@@ -5,13 +5,13 @@ The three mean the same on every route that takes a NIM body. Does not know whic
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from emberank.contract.errors import BadRequest
 from emberank.contract.inference import EmbedCall, RankCall
 from emberank.dialects import nim
+from emberank.dialects.openai_embeddings import read_embeddings
 from emberank.dialects.reading import body_object, optional_text, shown
 
 Call = TypeVar("Call")
@@ -42,19 +42,18 @@ class Asked(Generic[Call]):
 
 def parse_ranking(body: bytes, rules: nim.Rules) -> Asked[RankCall]:
     """A NIM ranking body with a pin. Raises BadRequest naming the field and what would be right."""
-    return _parse(body, rules, nim.read_ranking)
+    fields = body_object(body)
+    pin = take_pin(fields)
+    parsed = nim.read_ranking(fields, rules)
+    return Asked(parsed.call, pin, parsed.ignored)
 
 
 def parse_embeddings(body: bytes, rules: nim.Rules) -> Asked[EmbedCall]:
     """A NIM embeddings body with a pin. Raises BadRequest as well."""
-    return _parse(body, rules, nim.read_embeddings)
-
-
-def _parse(body: bytes, rules: nim.Rules, read: Callable[[dict[str, Any], nim.Rules], nim.Parsed[Call]]) -> Asked[Call]:
     fields = body_object(body)
     pin = take_pin(fields)
-    parsed = read(fields, rules)
-    return Asked(parsed.call, pin, parsed.ignored)
+    asked = read_embeddings(fields, rules)
+    return Asked(asked.call, pin, asked.ignored)
 
 
 def take_pin(fields: dict[str, Any]) -> Pin:

@@ -84,7 +84,7 @@ def choice(fields: dict[str, Any], name: str, allowed: Sequence[C], default: C) 
         if value == option:
             return option
     listed = ", ".join(f"'{option}'" for option in allowed)
-    raise BadRequest(f"{name} must be one of {listed}; got {shown(value)}")
+    raise BadRequest(f"{name} must be {'one of ' if len(allowed) > 1 else ''}{listed}; got {shown(value)}")
 
 
 def optional_count(fields: dict[str, Any], name: str) -> int | None:
@@ -110,4 +110,24 @@ def flag(fields: dict[str, Any], name: str, *, default: bool) -> bool:
         return value.lower() == "true"
     if not isinstance(value, bool):
         raise BadRequest(f"{name} must be true or false; got {shown(value)}")
+    return value
+
+
+def text_list(value: object, at: str, most: int) -> list[str]:
+    """The texts of a required array, at least one and at most so many, none of them blank. `at` is the field's name."""
+    if value is None:
+        raise BadRequest(f"{at}: missing field; it must be an array of strings")
+    if not isinstance(value, list):
+        raise BadRequest(f"{at} must be an array of strings, not {kind(value)}")
+    if not value:
+        raise BadRequest(f"{at} must not be empty")
+    if len(value) > most:
+        raise BadRequest(f"{at} holds {len(value)} entries; at most {most} are allowed in one request")
+    for i, text in enumerate(value):
+        if isinstance(text, (int, list)) and not isinstance(text, bool):
+            raise BadRequest(f"{at}[{i}] is {kind(text)}: token ids are not accepted, send text")
+        if not isinstance(text, str):
+            raise BadRequest(f"{at}[{i}] must be a string, not {kind(text)}")
+        if not text.strip():
+            raise BadRequest(f"{at}[{i}] must not be blank or empty")
     return value

@@ -5,31 +5,36 @@ Source: TEI's OpenAPI document (`/rerank`), and what its clients were seen to se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 
 from emberank.contract.errors import BadRequest
 from emberank.contract.inference import Content, RankCall
-from emberank.dialects.answers import Ranking, Score, scored_as
+from emberank.dialects.answers import Ranking
+from emberank.dialects.asked import AskedRank, Told
+from emberank.dialects.long_documents import FIELDS as LONG
+from emberank.dialects.long_documents import max_chunks, max_passage_tokens, rendered_chunk
 from emberank.dialects.reading import choice, flag, kind, optional_count, optional_text, text_field, unknown_fields
+from emberank.dialects.scores import Score, read_score, refuse_raw_and, scored_as
 
-FIELDS = ("model", "query", "texts", "raw_scores", "return_text", "truncate", "truncation_direction", "top_n")
+FIELDS = ("model", "query", "texts", "raw_scores", "return_text", "truncate", "truncation_direction", "top_n", "score_mode", *LONG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rerank:
-    """A call, and how its answer is to be written."""
+class Wanted:
+    """How the answer of a call is to be written."""
 
     call: RankCall
     top_n: int | None  # no field of TEI's, but litellm sends it
     score: Score
     return_text: bool
-    ignored: tuple[str, ...]
 
 
-def read_rerank(fields: dict[str, Any], max_texts: int) -> Rerank:
+def read_rerank(fields: dict[str, Any], max_texts: int) -> AskedRank:
     """A body of /rerank with `texts`. Raises BadRequest naming the field and what would be right."""
     if fields.get("documents") is not None:
         raise BadRequest("texts and documents are two dialects: send texts for TEI's answer, documents for Cohere's")
@@ -42,14 +47,19 @@ def read_rerank(fields: dict[str, Any], max_texts: int) -> Rerank:
         query=Content(text_field(fields, "query")),
         passages=_texts(fields, max_texts),
         truncate="END" if truncate else "NONE",
+        max_passage_tokens=max_passage_tokens(fields),
+        max_chunks=max_chunks(fields),
     )
-    return Rerank(
+    score = read_score(fields, "logit" if flag(fields, "raw_scores", default=False) else "sigmoid")
+    refuse_raw_and(fields, score)
+    wanted = Wanted(
         call=call,
         top_n=optional_count(fields, "top_n"),
-        score="logit" if flag(fields, "raw_scores", default=False) else "sigmoid",
+        score=score,
         return_text=flag(fields, "return_text", default=False),
-        ignored=tuple(name for name in unknown_fields(fields, FIELDS) if fields[name] is not None),
     )
+    ignored = tuple(name for name in unknown_fields(fields, FIELDS) if fields[name] is not None)
+    return AskedRank(calls=(call,), score=wanted.score, render=partial(render_rerank, wanted), ignored=ignored)
 
 
 def _lower(fields: dict[str, Any]) -> object:
@@ -73,12 +83,13 @@ def _texts(fields: dict[str, Any], limit: int) -> tuple[Content, ...]:
     return tuple(map(Content, texts))
 
 
-def render_rerank(asked: Rerank, ranking: Ranking) -> bytes:
-    """A bare array, best first; `score` is sigmoid(logit) unless raw scores were wanted."""
+def render_rerank(wanted: Wanted, rankings: Sequence[Ranking], told: Told) -> bytes:
+    """A bare array, best first; `score` is sigmoid(logit) unless another score was wanted."""
+    (ranking,) = rankings
     answer = []
-    for one in ranking.ranked[: asked.top_n]:
-        scored: dict[str, object] = {"index": one.index, "score": scored_as(one.logit, asked.score)}
-        if asked.return_text:
-            scored["text"] = asked.call.passages[one.index].text
+    for one in ranking.ranked[: wanted.top_n]:
+        scored: dict[str, object] = {"index": one.index, "score": scored_as(one.logit, wanted.score, told.calibration), **rendered_chunk(one)}
+        if wanted.return_text:
+            scored["text"] = wanted.call.passages[one.index].text
         answer.append(scored)
     return orjson.dumps(answer)

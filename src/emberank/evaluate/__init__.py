@@ -1,4 +1,4 @@
-"""A folder of queries, documents and judgements in, quality figures out: `emberank eval`. Knows no model, only who scores texts."""
+"""A folder of queries, documents and judgements in, quality figures or a calibration out: `emberank eval`, `emberank calibrate`. Knows no model, only who scores texts."""
 
 from emberank.evaluate.extra import require_extra
 from emberank.evaluate.flags import EvalOptions, add_flags, options

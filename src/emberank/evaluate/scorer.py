@@ -25,9 +25,9 @@ MAX_PASSAGES = 512  # NIM's limit for one call
 MAX_INPUTS = 64  # no limit of the route's: a call of a few seconds rather than of minutes on a CPU
 
 
-def http_scorer(base_url: str, model: str | None, timeout_s: float = 600.0) -> HttpScorer:
-    """A scorer over one kept connection. `model` None leaves the choice to the server."""
-    return HttpScorer(_Connection(base_url, timeout_s), model)
+def http_scorer(base_url: str, model: str | None, timeout_s: float = 600.0, *, version: str | None = None, key: str = "") -> HttpScorer:
+    """A scorer over one kept connection. `model` None leaves the choice to the server, and so does `version`; `key` is sent as Bearer."""
+    return HttpScorer(_Connection(base_url, timeout_s, key), model, version)
 
 
 def http_embedder(base_url: str, model: str | None, timeout_s: float = 600.0) -> HttpEmbedder:
@@ -38,9 +38,9 @@ def http_embedder(base_url: str, model: str | None, timeout_s: float = 600.0) ->
 class _OverHttp:
     """What both have: a connection and a model. `close`, or the end of a `with` block, closes the connection."""
 
-    def __init__(self, connection: _Connection, model: str | None) -> None:
+    def __init__(self, connection: _Connection, model: str | None, version: str | None = None) -> None:
         self._connection = connection
-        self._model = {} if model is None else {"model": model}
+        self._model = {name: value for name, value in (("model", model), ("model_version", version)) if value is not None}
 
     def close(self) -> None:
         """Close the connection; the next call would open another."""
@@ -92,10 +92,11 @@ def _in_order(rows: list[dict[str, Any]], key: str, expected: int) -> list[Any]:
 class _Connection:
     """One kept connection to a server. Every failure comes out as one line with the address, the status and the server's words."""
 
-    def __init__(self, base_url: str, timeout_s: float) -> None:
+    def __init__(self, base_url: str, timeout_s: float, key: str = "") -> None:
         # Users copy base addresses with and without the version; both are meant.
         self._base = base_url.rstrip("/").removesuffix("/v1")
         self._timeout_s = timeout_s
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         try:
             parts = urlsplit(self._base)
@@ -141,7 +142,7 @@ class _Connection:
             return self._send_once(path, body)
 
     def _send_once(self, path: str, body: bytes) -> tuple[int, bytes]:
-        self._http.request("POST", self._prefix + path, body, {"Content-Type": "application/json", "Accept": "application/json"})
+        self._http.request("POST", self._prefix + path, body, self._headers)
         response = self._http.getresponse()
         return response.status, response.read()
 

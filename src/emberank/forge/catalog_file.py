@@ -6,6 +6,7 @@ A version's own fields stand under `[[model.version]]`; with `extends`, a versio
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -15,7 +16,11 @@ from typing import Any, cast
 
 from emberank.contract.errors import SettingError
 from emberank.contract.inference import MODALITIES, Modality, Task
+from emberank.forge.bridge_sources import check_settings, is_bridged
+from emberank.forge.calibration_table import calibration_table, carried_over, read_calibration
 from emberank.forge.catalog import Catalog, Golden, Model, Published, Version
+from emberank.forge.remote_names import is_remote, remote_of
+from emberank.forge.remote_settings import read_remote_settings
 from emberank.forge.runtime_settings import runtime_settings
 from emberank.forge.tables import Table, parse_toml, read_toml
 
@@ -26,13 +31,16 @@ STATUSES = ("works", "unavailable", "not probed", "awaiting probe")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SOURCE = re.compile(r"(preset|pypi|hf|file):\S.*|nim:https?://\S+")
+_SOURCE = re.compile(r"(preset|pypi|hf|file):\S.*|(nim|cohere):https?://\S+|nvidia_nim/\S+|litellm:[A-Za-z0-9_]+/\S+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _URL = re.compile(r"https?://\S+")
 _SLUG_FORM = "lower-case letters, digits and single hyphens, such as my-reranker"
 _NAME_FORM = "letters, digits and . _ - : with / between publisher and name, such as acme/reranker"
-_SOURCE_FORM = "preset:NAME, pypi:package==version#folder, hf:publisher/name, file:/folder, or nim:http://host:port for a server that runs already"
+_SOURCE_FORM = (
+    "preset:NAME, pypi:package==version#folder, hf:publisher/name, file:/folder, "
+    "or for a server that runs already nim:http://host:port, nvidia_nim/publisher/model or cohere:https://host, "
+    "or litellm:provider/model for a provider that LiteLLM knows"
+)
 
 
 def load_catalog(data_dir: Path | None = None) -> Catalog:
@@ -65,6 +73,7 @@ def overlaid(base: Sequence[Model], text: str, where: str) -> tuple[Model, ...]:
         own.add(model.slug)
         found[model.slug] = model
     _one_owner_each(tuple(found.values()), where)
+    _check_fallbacks(found, where)
     return tuple(found.values())
 
 
@@ -90,8 +99,13 @@ def model_table(model: Model) -> dict[str, Any]:
     table = {name: item for name, item in _set_fields(model).items() if name not in ("versions", "golden")}
     if model.golden is not None:
         table["golden"] = _set_fields(model.golden)
-    table["version"] = [{name: item for name, item in _set_fields(version).items() if name != "published"} for version in model.versions]
+    table["version"] = [_version_table(version) for version in model.versions]
     return table
+
+
+def _version_table(version: Version) -> dict[str, Any]:
+    table = {name: item for name, item in _set_fields(version).items() if name not in ("published", "calibration")}
+    return table | ({"calibration": calibration_table(version.calibration)} if version.calibration else {})
 
 
 def _set_fields(one: Any) -> dict[str, Any]:
@@ -118,6 +132,22 @@ def _one_owner_each(models: tuple[Model, ...], where: str) -> None:
         Catalog(models)
     except SettingError as cause:
         raise SettingError(f"{where}: {cause.message}") from cause
+
+
+def _check_fallbacks(models: Mapping[str, Model], where: str) -> None:
+    """What answers in a model's place has to be there, be another one, and do the same."""
+    for model in models.values():
+        for slug in model.fallbacks:
+            other, at = models.get(slug), f"{where}: [[model]] {model.slug!r}: `fallbacks`"
+            if other is None:
+                near = ", ".join(difflib.get_close_matches(slug, models, 3, 0.5))
+                raise SettingError(f"{at} names {slug!r}, and no model has that slug{f'; near it: {near}' if near else ''}")
+            if other is model:
+                raise SettingError(f"{at} names the model itself")
+            if other.task != model.task:
+                raise SettingError(f"{at} names {slug!r}, whose task is {other.task!r} and not {model.task!r}")
+            if model.dimensions and other.dimensions and model.dimensions != other.dimensions:
+                raise SettingError(f"{at} names {slug!r}, whose vectors have {other.dimensions} dimensions and not {model.dimensions}")
 
 
 def _extended(entry: Table, known: Mapping[str, Model]) -> Model:
@@ -148,7 +178,9 @@ def _versions(known: list[dict[str, Any]], entries: Sequence[Table]) -> list[dic
     by_name = {version["name"]: version for version in known}
     for entry in entries:
         changes = entry.values()
-        old = by_name.get(entry.text("name"), {})
+        old = carried_over(by_name.get(entry.text("name"), {}), entry)
+        if isinstance(changes.get("calibration"), bool):
+            del changes["calibration"]
         if "source" in changes:
             # Another source holds other files: their hashes are not the old ones.
             old = {name: item for name, item in old.items() if name != "sha256"}
@@ -186,9 +218,23 @@ def _model(entry: Table) -> Model:
         min_memory_gb=entry.number("min_memory_gb", None),
         links=links,
         golden=None if golden is None else _golden(golden),
+        fallbacks=entry.texts("fallbacks", pattern=SLUG, form=_SLUG_FORM),
         versions=tuple(sorted(versions, key=lambda version: version.name.lower() != first.lower())),
     )
     entry.finish()
+    _check_versions(entry, versions, first)
+    if model.task != "rank" and any(version.calibration for version in versions):
+        raise entry.wrong("version", "holds a `calibration`, which is of a reranker's scores; the task is 'embed'")
+    _check_server(entry, model)
+    if list(model.shorter_dimensions) != sorted(set(model.shorter_dimensions)) or any(size >= (model.dimensions or 0) for size in model.shorter_dimensions):
+        raise entry.wrong("shorter_dimensions", f"has to rise, and each to be less than `dimensions`, which is {model.dimensions}")
+    for title, url in links.items():
+        if not _URL.fullmatch(url):
+            raise entry.wrong("links", f"says {url!r} for {title!r}; it has to be a whole URL")
+    return model
+
+
+def _check_versions(entry: Table, versions: Sequence[Version], first: str) -> None:
     if not versions:
         raise entry.wrong("version", "is missing: write at least one [[model.version]] with `name` and `source`")
     names = [version.name.lower() for version in versions]
@@ -196,12 +242,6 @@ def _model(entry: Table) -> Model:
         raise entry.wrong("version", "holds two of the same name")
     if first and first.lower() not in names:
         raise entry.wrong("default_version", f"is {first!r}; the versions are {', '.join(names)}")
-    if list(model.shorter_dimensions) != sorted(set(model.shorter_dimensions)) or any(size >= (model.dimensions or 0) for size in model.shorter_dimensions):
-        raise entry.wrong("shorter_dimensions", f"has to rise, and each to be less than `dimensions`, which is {model.dimensions}")
-    for title, url in links.items():
-        if not _URL.fullmatch(url):
-            raise entry.wrong("links", f"says {url!r} for {title!r}; it has to be a whole URL")
-    return model
 
 
 def _modalities(entry: Table) -> tuple[Modality, ...]:
@@ -219,10 +259,11 @@ def _version(table: Table) -> Version:
         head=table.choice("head", ("auto", "late_interaction"), "auto"),
         sha256=table.mapping("sha256"),
         memory_gb=table.number("memory_gb", None),
-        settings=_server_settings(table) if table.text("source").startswith("nim:") else runtime_settings(table),
+        settings=_settings(table),
         idle_after_s=table.number("idle_after_s", None),
         gpu_types=table.texts("gpu_types"),
         note=table.text("note", ""),
+        calibration=read_calibration(table),
     )
     table.finish()
     for name, digest in version.sha256.items():
@@ -231,14 +272,30 @@ def _version(table: Table) -> Version:
     return version
 
 
-def _server_settings(table: Table) -> dict[str, str]:
-    """What there is to say of somebody else's server: the variable that holds its key, and what it calls the model."""
+def _settings(table: Table) -> dict[str, str]:
+    """A runtime's, or what there is to say of somebody else's server."""
+    source = table.text("source")
+    if not is_remote(source) and not is_bridged(source):
+        return runtime_settings(table)
     found = table.mapping("settings")
-    if unknown := sorted(set(found) - {"api_key_env", "served_name"}):
-        raise table.wrong("settings", f"of a nim: source can be `api_key_env` and `served_name`, not {unknown[0]!r}: the server is not started here")
-    if "api_key_env" in found and not _VARIABLE.fullmatch(found["api_key_env"]):
-        raise table.wrong("settings", "`api_key_env` has to be the name of an environment variable, never the key itself")
+    try:
+        if is_bridged(source):
+            check_settings(found)
+        else:
+            read_remote_settings(source, found)
+    except SettingError as cause:
+        raise table.wrong("settings", cause.message) from cause
     return found
+
+
+def _check_server(entry: Table, model: Model) -> None:
+    """That a remote source can be had for the model's task, wherever the environment says that NVIDIA's server stands."""
+    for version in model.versions:
+        if is_remote(version.source):
+            try:
+                remote_of(version.source, model.task, version.settings.get("api_base", ""))
+            except SettingError as cause:
+                raise entry.wrong("version", f"{version.name!r} cannot be: {cause.message}") from cause
 
 
 def _golden(table: Table) -> Golden:

@@ -3,7 +3,7 @@
 emberank.db        the store, unless it is PostgreSQL          forge.lock    held by the forge that uses the folder
 fleet.json         where the gateway finds the forge           NAME.secret   32 random bytes in hex
 logs/              a file for each runtime                     endpoints/    model and status files of the runtimes
-usage-spool/       usage that a gateway could not deliver
+usage-spool/       usage that a gateway could not deliver       secrets/      keys of remote servers (secret_store.py)
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Unix time. `saved` and `restored` are the only place where the two meet.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from emberank.contract.fleet import Endpoint, FailureReason, Phase
@@ -126,6 +126,7 @@ def endpoint_of(one: Deployment, now: float, *, price_usd_per_hour: float | None
         served_name=endpoint.served_name,
         secret=endpoint.secret if answers else "",
         price_usd_per_hour=price_usd_per_hour,
+        **asdict(endpoint.wire),
         reason=one.reason,
         message=one.message,
         retry_in_s=None if one.retry_at is None else max(0.0, one.retry_at - now),

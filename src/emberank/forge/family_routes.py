@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from emberank.forge.deployments import Deployment
 from emberank.forge.model_routes import MOST_ALTERNATIVES, alternatives, why_not
 from emberank.forge.parts import Parts
 from emberank.forge.random_weights import has_random_weights
+from emberank.forge.remote_settings import remote_host
 from emberank.forge.rules import Rule, answered
 from emberank.forge.standing import measured_at
 from emberank.serving.exchange import Exchange
@@ -107,6 +109,7 @@ class FamilyRoutes:
             usual = measured_at(parts.windows, one.key.slug, one.key.version, one.key.target).starts.typical_ms
             row = endpoint_status(one, parts.intake.in_flight(one.id), etas.get(one.id), parts.idle_after_s(version), now, wall_s)
             row["random_weights"] = has_random_weights(version)
+            row["remote"] = remote_host(version, asked.model.task, os.environ)
             rows.append(row | {"usual_cold_start_ms": shown(usual.value), "usual_cold_start_n": usual.n})
         return rows
 

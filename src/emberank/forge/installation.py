@@ -10,6 +10,8 @@ from functools import partial
 from heapq import merge
 
 from emberank.client.pool import Pool as HttpPool
+from emberank.contract.errors import EmberankError
+from emberank.forge.bridge_sources import is_bridged
 from emberank.forge.callers import Callers
 from emberank.forge.catalog import Catalog
 from emberank.forge.catalog_file import load_catalog
@@ -27,6 +29,7 @@ from emberank.forge.metrics import ForgeMetrics
 from emberank.forge.parts import Parts, ranking
 from emberank.forge.probes import Probes
 from emberank.forge.reconciler import Reconciler
+from emberank.forge.remote_names import kind_of
 from emberank.forge.samples import Sample
 from emberank.forge.schedule_book import ScheduleBook
 from emberank.forge.snapshot import ModelRows, Snapshots
@@ -34,7 +37,7 @@ from emberank.forge.standing import measured_at
 from emberank.forge.store import Store
 from emberank.forge.store_thread import StoreThread
 from emberank.forge.target_files import gpu_types, load_pools, load_prices
-from emberank.forge.targets import Pool, Prices, Target
+from emberank.forge.targets import Pool, Prices, Target, elsewhere
 from emberank.forge.windows import MOST_SAMPLES, Windows
 from emberank.serving.machine import machine_memory
 from emberank.settings import ForgeSettings
@@ -160,7 +163,7 @@ def _targets(settings: ForgeSettings, folder: DataFolder) -> tuple[Prices, tuple
         day=today,
         gpu_engine=settings.engine in ("auto", "torch") and gpu_engine(),
     )
-    pools = load_pools(folder.path, found, prices, types)
+    pools = load_pools(folder.path, (*found, elsewhere()), prices, types)
     return prices, tuple(replace(pool, settings=_runtime_settings(settings, pool) | dict(pool.settings)) for pool in pools)
 
 
@@ -198,6 +201,15 @@ def _ranked(catalog: Catalog, rank: Callable[..., Sequence[object]], slug: str, 
     return [Target(row.gpu_type, row.region) for row in rank(model, catalog.version(model, version))]  # type: ignore[attr-defined]
 
 
+def _is_charged(catalog: Catalog, sample: Sample) -> bool:
+    """Whether it was somebody else's server that takes money for a request: nobody has asked for that."""
+    try:
+        source = catalog.version(catalog.resolve(sample.slug), sample.version).source
+    except EmberankError:
+        return False
+    return kind_of(source) in ("nvidia_nim", "cohere") or is_bridged(source)
+
+
 def _usual_start_s(windows: Windows, key: Key) -> float | None:
     """What history lets one expect of a start: the median of the usual kind of starts there."""
     ms = measured_at(windows, key.slug, key.version, key.target).starts.typical_ms.value
@@ -211,7 +223,7 @@ def _usual_memory_bytes(windows: Windows, key: Key) -> int | None:
 
 
 def _started(made: Installation, sample: Sample) -> None:
-    """A start was measured; its requests are measured next, if so set."""
+    """A start was measured; its requests are measured next, if so set, and if nobody charges for them."""
     made.parts.snapshots.models_changed({sample.slug})
-    if made.settings.probe_after_start:
+    if made.settings.probe_after_start and not _is_charged(made.catalog, sample):
         made.probes.request(sample.slug, sample.version, sample.gpu_type, sample.region)

@@ -10,6 +10,7 @@ from emberank.client.pool import Pool
 from emberank.contract.errors import EmberankError
 from emberank.contract.fleet import Endpoint, FailureReason
 from emberank.contract.inference import Task
+from emberank.dialects import outgoing
 from emberank.forge.payloads import Payload, larger_payload, sample_payload
 from emberank.forge.samples import Sample
 
@@ -46,11 +47,12 @@ class Measuring:
         headers = {"Content-Type": "application/json", "X-Request-Timeout": f"{self._timeout_s:g}"}
         if endpoint.secret:
             headers["Authorization"] = f"Bearer {endpoint.secret}"
+        url, body = endpoint.url + payload.route, payload.body(endpoint.served_name)
+        if endpoint.dialect != "emberank":
+            url, body = endpoint.url + outgoing.path_of(payload.call, endpoint), outgoing.write(payload.call, endpoint, endpoint.served_name)
         began = time.monotonic()
         try:
-            answer = await self._pool.request(
-                "POST", endpoint.url + payload.route, headers, payload.body(endpoint.served_name), deadline=began + self._timeout_s + 1
-            )
+            answer = await self._pool.request("POST", url, headers, body, deadline=began + self._timeout_s + 1)
         except (TransportError, EmberankError):
             return self._sample(endpoint, payload, reason="unreachable")
         request_ms = (time.monotonic() - began) * 1e3

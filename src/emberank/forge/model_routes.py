@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import asdict
 from typing import Any, get_args
 
 from emberank.contract.errors import BadRequest, NotFound
@@ -14,6 +16,7 @@ from emberank.forge.catalog import Model, Version
 from emberank.forge.parts import Parts
 from emberank.forge.random_weights import SENTENCE, has_random_weights
 from emberank.forge.reliability import reliability
+from emberank.forge.remote_settings import remote_host
 from emberank.forge.rules import Rule
 from emberank.forge.targets import Offer, Target, matching
 from emberank.serving.exchange import Exchange
@@ -110,9 +113,11 @@ class ModelRoutes:
         return {
             "name": version.name,
             "note": " ".join(filter(None, (version.note, f"As it stands here {SENTENCE}." if answer["random_weights"] else ""))),
+            "remote": remote_host(version, asked.model.task, os.environ),
             "phase": phase_of(running),
             "idle_after_s": self._parts.idle_after_s(version),
             "memory": memory_of(asked.model, version, rows, pool),
+            "calibration": None if version.calibration is None else asdict(version.calibration),
             **answer,
             "targets": rows,
         }

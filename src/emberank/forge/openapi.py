@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from emberank import __version__
+from emberank.dialects.described import DESCRIBED
+from emberank.dialects.routes import HOSTED
 from emberank.forge.openapi_schemas import SCHEMAS, Schema, ref
 
 _NATIVE_EXAMPLE = {
@@ -98,13 +100,17 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/version", "About", "Release and API version", "Object", open_to_all=True),
 )
 # What a gateway answers itself. A forge that is asked directly does not have these.
+_COHERE = "Cohere's rerank and what is like it; with `texts` Text Embeddings Inference's"
 GATEWAY_OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/v1/inference/{slug}", "Inference", "The model's own payload, and where it shall run", "Object", body="NativeRequest"),
     Operation("post", "/v1/ranking", "Inference", "NIM's ranking", "Object", body="NativeRequest"),
-    Operation(
-        "post", "/v1/rerank", "Inference", "Cohere's rerank and what is like it; with `texts` Text Embeddings Inference's", "Object", body="RerankRequest"
-    ),
-    Operation("post", "/v1/embeddings", "Inference", "NIM's and OpenAI's embeddings", "Object", body="EmbeddingsRequest"),
+    Operation("post", HOSTED, "Inference", "The same by the path NVIDIA's hosted API has", "Object", body="NativeRequest"),
+    *(Operation("post", path, "Inference", _COHERE, "Object", body="RerankRequest") for path in ("/v1/rerank", "/v2/rerank", "/rerank", "/infinity/rerank")),
+    Operation("post", "/v1/embeddings", "Inference", "NIM's, OpenAI's, Voyage's and Jina's embeddings", "Object", body="EmbeddingsRequest"),
+    *(Operation("post", path, "Inference", each.summary, f"{each.operation}Answer", body=f"{each.operation}Request") for path, each in DESCRIBED.items()),
+    Operation("get", "/models", "Models", "The list of models for Infinity's clients", "Object"),
+    Operation("get", "/info", "Models", "TEI's facts of the first reranker; below `/models/{slug}` of that model", "Object"),
+    Operation("get", "/health", "About", "200 when requests are taken, 503 otherwise", "Object", open_to_all=True),
 )
 
 
@@ -125,13 +131,21 @@ def document() -> Schema:
         "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer $FORGE_API_KEY`"}},
-            "schemas": SCHEMAS | _REQUESTS,
+            "schemas": SCHEMAS
+            | _REQUESTS
+            | {f"{each.operation}Request": each.request for each in DESCRIBED.values()}
+            | {f"{each.operation}Answer": each.response for each in DESCRIBED.values()},
         },
     }
 
 
 _TEXT_OBJECT: Schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 _PIN_FIELDS: Schema = {name: {"type": ["string", "null"], "description": _QUERY[name][1]} for name in _PIN}
+_RANK_MORE: Schema = {
+    "score_mode": {"enum": ["raw", "logit", "sigmoid", "calibrated", None], "description": "What a score is; absent: as the dialect has it."},
+    "max_tokens_per_doc": {"type": ["integer", "null"], "description": "A document is cut to so many tokens."},
+    "max_chunks_per_doc": {"type": ["integer", "null"], "description": "A document that is too long is read in up to so many pieces; the best counts."},
+}
 _REQUESTS: Schema = {
     "NativeRequest": {
         "type": "object",
@@ -142,6 +156,7 @@ _REQUESTS: Schema = {
             "passages": {"type": "array", "items": _TEXT_OBJECT},
             "truncate": {"enum": ["NONE", "END", None]},
             "top_n": {"type": ["integer", "null"]},
+            **_RANK_MORE,
             **_PIN_FIELDS,
         },
         "required": [],
@@ -156,11 +171,12 @@ _REQUESTS: Schema = {
             "texts": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "TEI's instead: the answer is a bare array. At /rerank and /v2/rerank as well.",
+                "description": "TEI's instead: the answer is a bare array.",
             },
             "top_n": {"type": ["integer", "null"]},
             "return_documents": {"type": ["boolean", "null"]},
             "raw_scores": {"type": ["boolean", "null"], "description": "Logits instead of their sigmoids."},
+            **_RANK_MORE,
             **_PIN_FIELDS,
         },
         "required": ["query"],

@@ -112,6 +112,7 @@ _ENDPOINT: Schema = {
     "message": TEXT,
     "retry_in_s": NUMBER_OR_NULL,
     "random_weights": TRUTH,
+    "remote": {"type": ["string", "null"], "description": "The host of somebody else's server."},
 }
 _ROUTE: Schema = {
     "method": TEXT,

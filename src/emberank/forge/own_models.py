@@ -12,7 +12,6 @@ import math
 import os
 import re
 import struct
-import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,13 +23,12 @@ from emberank.contract.errors import ModelNotFound, SettingError, WeightsError
 from emberank.contract.inference import Modality, Task
 from emberank.forge.catalog import Catalog, Model, Version
 from emberank.forge.catalog_file import FILE, NAME, SLUG, load_catalog, model_table, overlaid, shipped
+from emberank.forge.entries_text import appended, replace_file, without
 from emberank.forge.tables import parse_toml, read_toml
 from emberank.forge.toml_text import emit
 
 MOST_HEADER_BYTES = 100_000_000  # of a safetensors file; the format's own limit
 _DTYPES = {"F32": "FP32", "F16": "FP16", "BF16": "BF16", "F64": "FP64", "F8_E4M3": "FP8", "F8_E5M2": "FP8"}
-_ENTRY = re.compile(r"\[\[\s*model\s*\]\]")
-_HEADER = re.compile(r"\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +70,11 @@ def add(folder: Path, data_dir: Path, recognise: Recognise, *, wanted: Wanted, t
     mine = {entry.values().get("slug") for entry in parse_toml(text, str(path)).tables("model")}
     _refuse_taken_names(model, load_catalog(data_dir), wanted.force)
     if model.slug in mine:
-        text = _without(text, model.slug, str(path))
-    text = _appended(text, model)
+        text = without(text, lambda values: values.get("slug") == model.slug, str(path), called=model.slug)
+    text = appended(text, _entry(model))
     # It has to read back on top of the shipped models, or nothing is written.
     overlaid(shipped(), text, str(path))
-    _replace(path, text)
+    replace_file(path, text)
     return model
 
 
@@ -178,58 +176,8 @@ def _refuse_taken_names(model: Model, catalog: Catalog, force: bool) -> None:
             raise SettingError(f"there is already a model {taken.slug!r}: choose another with --slug and --name, or take its place with --force")
 
 
-def _appended(text: str, model: Model) -> str:
+def _entry(model: Model) -> str:
     try:
-        entry = emit(model_table(model), entry="model")
+        return emit(model_table(model), entry="model")
     except ValueError as cause:
         raise SettingError(f"the folder's name cannot be written down: {cause}") from cause
-    body = text.rstrip("\n")
-    return f"{body}\n\n{entry}" if body else entry
-
-
-def _without(text: str, slug: str, where: str) -> str:
-    """The text without the entries of that slug: from [[model]] to the next header that is not one of its own."""
-    before = [entry.values() for entry in parse_toml(text, where).tables("model")]
-    kept: list[str] = []
-    remarks: list[str] = []  # comments above a header belong to what follows it
-    number, inside = -1, False
-    for line in text.splitlines(keepends=True):
-        bare = line.partition("#")[0].strip()
-        was_inside = inside
-        if _ENTRY.fullmatch(bare):
-            number += 1
-            inside = number < len(before) and before[number].get("slug") == slug
-        elif (match := _HEADER.fullmatch(bare)) and not match["name"].replace(" ", "").startswith("model."):
-            inside = False
-        kept += remarks if was_inside and not inside else []
-        kept += [] if inside else [line]
-        remarks = [*remarks, line] if inside and not bare else []
-    after = "".join((*kept, *remarks))
-    # A header inside a text of several lines would lead astray: what is left must be exactly the other entries.
-    try:
-        left: list[dict[str, Any]] | None = [entry.values() for entry in parse_toml(after, where).tables("model")]
-    except SettingError:
-        left = None
-    if left != [values for values in before if values.get("slug") != slug]:
-        raise SettingError(f"{where}: the old entry of {slug!r} cannot be taken out safely: take it out by hand, and try again")
-    return after
-
-
-def _replace(path: Path, text: str) -> None:
-    """The whole new file or the old one, whatever happens in between."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(partial, mode)
-            os.replace(partial, path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
-    except OSError as cause:
-        raise SettingError(f"{path} cannot be written: {cause.strerror or cause}") from cause

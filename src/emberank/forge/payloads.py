@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from emberank.contract.inference import Task
+from emberank.contract.inference import Content, EmbedCall, RankCall, Task
 
 # The catalogue page's own example: what a reader of the figures can repeat.
 QUERY = "what is retrieval augmented generation?"
@@ -31,6 +31,7 @@ class Payload:
     passages: int
     chars: int
     fields: dict[str, object]
+    call: RankCall | EmbedCall  # the same, for an endpoint that does not speak NIM
 
     def body(self, model: str) -> bytes:
         """NIM's JSON."""
@@ -51,6 +52,8 @@ def _payload(name: str, task: Task, passages: tuple[str, ...]) -> Payload:
     chars = len(QUERY) + sum(map(len, passages))
     if task == "rank":
         ranking: dict[str, object] = {"query": {"text": QUERY}, "passages": [{"text": text} for text in passages], "truncate": "END"}
-        return Payload(name, "/v1/ranking", len(passages), chars, ranking)
+        rank = RankCall(model=None, query=Content(QUERY), passages=tuple(map(Content, passages)), truncate="END")
+        return Payload(name, "/v1/ranking", len(passages), chars, ranking, rank)
     embedding: dict[str, object] = {"input": [QUERY, *passages], "input_type": "passage", "truncate": "END"}
-    return Payload(name, "/v1/embeddings", len(passages) + 1, chars, embedding)
+    embed = EmbedCall(model=None, inputs=tuple(map(Content, (QUERY, *passages))), truncate="END", input_type="passage")
+    return Payload(name, "/v1/embeddings", len(passages) + 1, chars, embedding, embed)

@@ -19,6 +19,7 @@ from emberank.forge.installation import Installation, install
 from emberank.forge.keys import check_given
 from emberank.forge.routine import Routine
 from emberank.forge.store import Store, open_store
+from emberank.forge.targets import ELSEWHERE
 from emberank.serving.listener import bind, check_tls, drain_on_signals, loop_factory, server, url_of
 from emberank.settings import ForgeSettings
 from emberank.settings.folders import data_dir
@@ -89,7 +90,7 @@ class ForgeProcess:
 
     def _announce(self, forge: Installation, url: str, first_key: str | None) -> None:
         models = len(forge.catalog)
-        pools = ", ".join(str(pool.target) for pool in forge.parts.pools)
+        pools = ", ".join(str(pool.target) for pool in forge.parts.pools if pool.target != ELSEWHERE)
         log.info(
             "ready",
             extra={

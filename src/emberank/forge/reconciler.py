@@ -144,7 +144,8 @@ class Reconciler:
                 self._register.put(replace(found, last_used=max(found.last_used, used_at)))
         for endpoint_id in report.unreachable:
             if (found := self._register.with_endpoint(endpoint_id)) is not None:
-                self._health.hurry(endpoint_id)
+                if found.endpoint is not None and found.endpoint.has_health:
+                    self._health.hurry(endpoint_id)
                 self._turn(found.key, now)
                 self._nudged.set()  # and soon again: a process that is just ending does not look so yet
         self._tell()
@@ -249,7 +250,7 @@ class Reconciler:
                 return
 
     def _observe(self, key: Key, now: float) -> None:
-        one = self._register.get(key)
+        one = self._observed_anew(key, now)
         if one is None or one.endpoint is None or not one.launched or one.id in self._starts:
             return
         observed = self._acts.launcher(key).look(one.endpoint)
@@ -261,12 +262,20 @@ class Reconciler:
             self._register.put(progressed(one, observed, now))
         elif one.phase == "WARM":
             peak_bytes = observed.peak_memory_bytes or 0
-            health = self._health.look(one.endpoint, now)
+            health = self._health.look(one.endpoint, now) if one.endpoint.has_health else "ready"
             one = replace(one, memory_bytes=peak_bytes) if peak_bytes > one.memory_bytes * _GROWN else one
             one = self._register.put(steadied(one, now, self._policy))
             if health == "unreachable":
                 message = f"it did not answer on /v1/health/ready {self._policy.health_failures} times in a row"
                 self._acts.fail(one, "unreachable", message, now)
+
+    def _observed_anew(self, key: Key, now: float) -> Deployment | None:
+        """The deployment; of somebody else's server as the catalogue has it now."""
+        one = self._register.get(key)
+        if one is not None and one.phase == "WARM" and self._pools[key.target].launcher == "remote":
+            self._acts.renew(one, now)
+            return self._register.get(key)
+        return one
 
     def _act(self, one: Deployment, now: float) -> bool:
         """Do what is decided; whether another look is worth it in this tick."""

@@ -31,8 +31,15 @@ def model_row(catalog: Catalog, model: Model, targets_of: Callable[[Model, Versi
         names=catalog.names(model),
         created=created(model),
         owner=owner(model),
-        versions=tuple(VersionRow(name=version.name, targets=targets_of(model, version)) for version in model.versions),
+        versions=tuple(version_row(version, targets_of(model, version)) for version in model.versions),
+        fallbacks=model.fallbacks,
     )
+
+
+def version_row(version: Version, targets: tuple[TargetRow, ...]) -> VersionRow:
+    """One version as gateways see it."""
+    calibration = version.calibration
+    return VersionRow(name=version.name, targets=targets, calibration=None if calibration is None else (calibration.slope, calibration.intercept))
 
 
 def created(model: Model) -> int:

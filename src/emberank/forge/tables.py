@@ -13,6 +13,7 @@ from typing import Any
 from emberank.contract.errors import SettingError
 
 _NOTHING: Any = object()
+_MOST = 1e15  # of a number, where nothing less is said
 
 
 def read_toml(path: Path) -> str:
@@ -82,13 +83,14 @@ class Table:
         except (TypeError, ValueError) as cause:
             raise self.wrong(key, f"has to be a date such as 2026-11-21, not {shown(value)}") from cause
 
-    def number(self, key: str, default: float | None = _NOTHING, *, over: float = 0.0, most: float = 1e15) -> Any:
+    def number(self, key: str, default: float | None = _NOTHING, *, over: float = 0.0, most: float = _MOST) -> Any:
         """A number greater than `over`."""
         value = self._take(key, default)
         if value is default:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not over < value <= most:
-            raise self.wrong(key, f"has to be a number greater than {over:g}, not {shown(value)}")
+            limit = "" if most == _MOST else f" and at most {most:g}"
+            raise self.wrong(key, f"has to be a number greater than {over:g}{limit}, not {shown(value)}")
         return float(value)
 
     def whole(self, key: str, default: int | None = _NOTHING, *, least: int = 1, most: int = 10**15) -> Any:

@@ -6,8 +6,9 @@ from emberank.contract.fleet import Principal
 from emberank.forge.answers import Row, listed
 from emberank.forge.asked import query_of
 from emberank.forge.parts import Parts
+from emberank.forge.remote_names import is_remote
 from emberank.forge.rules import Rule
-from emberank.forge.targets import Offer, Pool, Price, matching
+from emberank.forge.targets import ELSEWHERE, Offer, Pool, Price, matching
 from emberank.serving.exchange import Exchange
 
 
@@ -24,7 +25,8 @@ class TargetRoutes:
     async def targets(self, exchange: Exchange, caller: Principal) -> bytes:
         """Every pool with what runs in it, and every price that is known; `gpu_type` and `region` filter both."""
         query = query_of(exchange.request, "gpu_type", "region")
-        known = [Offer(target=pool.target, pool=pool, price=pool.price) for pool in self._parts.pools]
+        pools_here = self._parts.pools if self._names_servers() else [pool for pool in self._parts.pools if pool.target != ELSEWHERE]
+        known = [Offer(target=pool.target, pool=pool, price=pool.price) for pool in pools_here]
         known += [Offer(target=target, price=price) for target, price in self._parts.prices.items()]
         found = matching(known, query.get("gpu_type"), query.get("region"))
         pools = [self._pool(offer.pool, caller) for offer in found if offer.pool is not None]
@@ -34,6 +36,10 @@ class TargetRoutes:
             if offer.pool is None and offer.price is not None
         ]
         return listed(pools, prices=prices)
+
+    def _names_servers(self) -> bool:
+        """Whether the catalogue has a model on somebody else's server."""
+        return any(is_remote(version.source) for model in self._parts.catalog() for version in model.versions)
 
     def _pool(self, pool: Pool, caller: Principal) -> Row:
         inside = [one for one in self._parts.life.deployments() if one.key.target == pool.target and one.phase in ("STARTING", "WARM", "DRAINING")]

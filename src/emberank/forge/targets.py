@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from emberank.contract.errors import NotFound
 from emberank.forge.catalog import Model, Published, Version
 from emberank.forge.needs import cpu_widens, needs_gb
+from emberank.forge.remote_names import is_remote
 
 GB = 1_000_000_000  # as memory is given everywhere: 10^9 bytes
 CPU = "CPU"
@@ -27,6 +28,10 @@ class Target(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.gpu_type} in {self.region}" if self.region else self.gpu_type
+
+
+# Where somebody else's server runs, when no pool says where that is.
+ELSEWHERE = Target("REMOTE", "elsewhere")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,11 @@ class Pool:
         return self.memory_bytes // max(1, len(self.devices))
 
 
+def elsewhere() -> Pool:
+    """The pool that remote versions have without anybody declaring it: nothing is started there, so it has room for all."""
+    return Pool(target=ELSEWHERE, memory_bytes=0, slots=1000, launcher="remote")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """One target of a version: the pool that could run it, what others published about it, its price, and why it is not runnable, if it is not."""
@@ -93,13 +103,22 @@ def price_of(prices: Prices, target: Target) -> Price | None:
 def targets_of(model: Model, version: Version, pools: Sequence[Pool], prices: Prices) -> tuple[Offer, ...]:
     """Every target that a pool here or a published figure names: pools first, in order, then what is known from others only."""
     published = {Target(row.gpu_type, row.region): row for row in version.published}
-    by_target = {pool.target: pool for pool in pools}
+    by_target = {pool.target: pool for pool in _without_elsewhere(model, version, pools)}
     found = []
     for target in dict.fromkeys((*by_target, *published)):
         pool = by_target.get(target)
         price = (pool.price if pool is not None else None) or price_of(prices, target)
         found.append(Offer(target=target, pool=pool, price=price, published=published.get(target), reason=why_not(model, version, pool, target)))
     return tuple(found)
+
+
+def _without_elsewhere(model: Model, version: Version, pools: Sequence[Pool]) -> Sequence[Pool]:
+    """The pool of servers that stand nobody knows where is for versions that name one, and for which no declared pool is meant."""
+    if ELSEWHERE not in (pool.target for pool in pools):
+        return pools
+    others = [pool for pool in pools if pool.target != ELSEWHERE]
+    named = is_remote(version.source) and not any(pool.launcher == "remote" and not why_not(model, version, pool, pool.target) for pool in others)
+    return pools if named else others
 
 
 def why_not(model: Model, version: Version, pool: Pool | None, target: Target) -> str:
@@ -110,14 +129,14 @@ def why_not(model: Model, version: Version, pool: Pool | None, target: Target) -
         return pool.closed
     if version.gpu_types and target.gpu_type not in version.gpu_types:
         return f"{model.slug} {version.name} runs on {', '.join(version.gpu_types)} only"
-    if version.source.startswith("nim:"):
+    if is_remote(version.source):
         return (
             ""
             if pool.launcher == "remote"
             else f'{model.slug} {version.name} is a server that runs elsewhere, and {target} is not declared as launcher = "remote"'
         )
     if pool.launcher == "remote":
-        return f"{target} is declared as remote, and {model.slug} {version.name} names no server: its source is not nim:URL"
+        return f"{target} is declared as remote, and {model.slug} {version.name} names no server: its source is not nim:URL, nvidia_nim/… or cohere:URL"
     need_gb = needs_in(model, version, pool)
     if need_gb is not None and need_gb * GB > pool.most_bytes:
         return f"{model.slug} {version.name} needs {need_gb:.1f} GB, and {target} has {pool.most_bytes / GB:.1f} GB{' each' if len(pool.devices) > 1 else ''}"

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from urllib.parse import unquote
 
 import orjson
 from starlette.requests import Request
@@ -13,22 +15,29 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from emberank import __version__
-from emberank.contract.errors import QueueFull
-from emberank.contract.fleet import Principal, Scope
-from emberank.dialects import nim, rerank
+from emberank.contract.errors import NotReady, QueueFull, TargetUnavailable
+from emberank.contract.fleet import ModelRow, Principal, Scope
+from emberank.dialects import nim, served
+from emberank.dialects.errors import ErrorStyle, render_error, style_of
+from emberank.dialects.routes import OF_A_MODEL, ROUTES
+from emberank.dialects.served import Served
 from emberank.gateway.ask import Asks, Reader
 from emberank.gateway.auth import ANONYMOUS, check_scope
 from emberank.gateway.bill import Bills
+from emberank.gateway.errors import UnknownModel
+from emberank.gateway.fallback import Fallbacks
 from emberank.gateway.metrics import GatewayMetrics
 from emberank.gateway.relay import Relay
 from emberank.gateway.routes import Routes
+from emberank.gateway.run import Run
 from emberank.gateway.snapshot import SnapshotFeed
-from emberank.gateway.upstream import Run, Upstream
+from emberank.gateway.upstream import Upstream
 from emberank.gateway.usage import Usage
 from emberank.gateway.view import View
-from emberank.serving.exchange import Exchange, Exchanges
+from emberank.serving.exchange import Exchange, Exchanges, request_id_of
 from emberank.serving.metrics import CONTENT_TYPE
-from emberank.serving.paths import PlainPaths
+from emberank.serving.paths import MODEL, PlainPaths
+from emberank.serving.together import together
 from emberank.settings import GatewaySettings
 from emberank.telemetry import Traces
 
@@ -59,6 +68,7 @@ class GatewayApp:
         self._settings = settings
         self._view = view
         self._upstream = upstream
+        self._fallbacks = Fallbacks(upstream, view, metrics)
         self._usage = usage
         self._relay = relay
         self._feed = feed
@@ -72,19 +82,35 @@ class GatewayApp:
         principal = self._identify(exchange, "inference")
         ask = read(exchange, self._view.names, principal)
         exchange.model = ask.model.slug
-        run = Run(ask, exchange)
+        run = Run(ask, exchange, self._settings.max_passages)
         now, wall_s = time.monotonic(), time.time()
         self._check_room()
         with self._view.limits.admitted(principal, now, wall_s), self._bills.billed(run, principal, route, now, wall_s):
             self._in_flight += 1
             try:
-                answer = await self._upstream.run(run)
+                while not run.done:
+                    await self._next(run, principal)
             finally:
                 self._in_flight -= 1
-            self._bills.read(run, answer)
-        if ask.render is not None:
-            return ask.render(answer.body, exchange.request_id)
-        return nim.cut_ranking(answer.body, ask.top_n) if ask.top_n is not None else answer.body
+        return run.rendered()
+
+    async def _next(self, run: Run, principal: Principal) -> None:
+        """The next piece, or several small ones at one time."""
+        branches = run.branches()
+        if not branches:
+            self._bills.read(run, await self._fallbacks.answer(run, principal))
+            return
+        try:
+            await together([self._branch(branch) for branch in branches])
+        finally:
+            for branch in branches:
+                run.absorb(branch)
+                if branch.parts:
+                    self._bills.read(run, branch.parts[0].answer)
+
+    async def _branch(self, branch: Run) -> None:
+        with contextlib.suppress(NotReady, TargetUnavailable):  # then its piece is asked for once more, alone, and by a fallback if need be
+            await self._upstream.run(branch)
 
     def _identify(self, exchange: Exchange, scope: Scope | None) -> Principal:
         """Who asks; everybody is the same where keys are off. Raises Unauthorized, Forbidden, NotReady."""
@@ -102,11 +128,32 @@ class GatewayApp:
         if self._in_flight >= self._settings.max_in_flight:
             raise QueueFull("the gateway is answering as many requests as it may", status=self._settings.queue_full_status, retry_after_s=1)
 
-    async def models(self, exchange: Exchange) -> bytes:
-        """GET /v1/models, in NIM's shape: the models that the key may use."""
+    def _listed(self, exchange: Exchange) -> list[Served]:
+        """The models that the key may use; below a model's own base URL, that one."""
         principal = self._identify(exchange, None)
-        allowed = [model for model in self._view.names if not principal.models or model.slug in principal.models]
-        return nim.render_models((model.id, model.created, model.owner) for model in allowed)
+        names = self._view.names
+        own = exchange.request.scope.get(MODEL)
+        asked = names if own is None else [names.of_any_task(unquote(own))]
+        return [self._served(model) for model in asked if not principal.models or model.slug in principal.models]
+
+    def _served(self, model: ModelRow) -> Served:
+        most = self._settings.max_documents if model.task == "rank" else self._settings.max_inputs
+        return Served(id=model.id, task=model.task, created=model.created, owner=model.owner, max_entries=most, max_requests=self._settings.max_in_flight)
+
+    async def models(self, exchange: Exchange) -> bytes:
+        """GET /v1/models: OpenAI's list."""
+        return served.render_models(self._listed(exchange))
+
+    async def infinity_models(self, exchange: Exchange) -> bytes:
+        """GET /models: the same list for Infinity's clients."""
+        return served.render_infinity_models(self._listed(exchange))
+
+    async def info(self, exchange: Exchange) -> bytes:
+        """GET /info: TEI's, of the model in the path; else of the first reranker, or of the first model where there is none."""
+        listed = self._listed(exchange)
+        if not listed:
+            raise UnknownModel("", [])
+        return served.render_info(served.first(listed), __version__)
 
     async def live(self, exchange: Exchange) -> bytes:
         """The process runs and its event loop turns."""
@@ -116,10 +163,22 @@ class GatewayApp:
         """GET /v1/version: `release` is ours, `api` the wire's."""
         return orjson.dumps({"release": __version__, "api": "1"})
 
-    async def health(self, request: Request) -> Response:
-        """Ready when there is a snapshot to serve from, and no more once draining."""
+    def _state(self) -> tuple[bool, str]:
+        """Ready when there is a snapshot to serve from, and no more once draining; and the words for it."""
         ready = self._view.ready and not self.draining
-        message = "ready" if ready else "shutting down" if self.draining else "waiting for the forge"
+        return ready, "ready" if ready else "shutting down" if self.draining else "waiting for the forge"
+
+    async def plain_health(self, request: Request) -> Response:
+        """GET /health, TEI's, vLLM's and Infinity's."""
+        ready, message = self._state()
+        if ready:
+            return Response(served.render_health(time.time()), media_type="application/json")
+        error = NotReady(f"the gateway is {message}", retry_after_s=1)
+        return Response(render_error(error, request_id_of(request), "tei"), 503, media_type="application/json", headers={"Retry-After": "1"})
+
+    async def health(self, request: Request) -> Response:
+        """GET /v1/health/ready, NIM's."""
+        ready, message = self._state()
         headers = {} if ready else {"Retry-After": "1"}
         return Response(nim.render_health(ready, message, word="ready"), 200 if ready else 503, media_type="application/json", headers=headers)
 
@@ -138,27 +197,22 @@ class GatewayApp:
         exchanges = Exchanges(self._settings, self._metrics, traces)
         routes = Routes(RELAYED, exchanges.endpoint("relay", self._relay.answer))
 
-        def inference(path: str, read: Reader, *, openai_errors: bool = False, route: str | None = None) -> None:
+        def inference(path: str, read: Reader, *, errors: ErrorStyle = "nim", route: str = "") -> None:
             label = route or path
 
             async def handle(exchange: Exchange) -> bytes:
                 return await self.infer(exchange, read, label)
 
-            routes.add("POST", path, exchanges.endpoint(label, handle, openai_errors=openai_errors))
+            routes.add("POST", path, exchanges.endpoint(label, handle, errors=errors))
 
-        hosted = "/v1/retrieval/{org}/{model}/reranking"
-        inference("/v1/ranking", self._asks.ranking)
-        inference("/v1/reranking", self._asks.ranking)
-        inference(hosted, self._asks.ranking)
-        inference("/v1/retrieval/{org}/reranking", self._asks.ranking, route=hosted)  # RAGFlow and Dify name no model in the path
-        for path in rerank.PATHS:
-            inference(path, self._asks.rerank)
-        inference("/v1/embeddings", self._asks.embeddings, openai_errors=True)
-        inference("/embeddings", self._asks.embeddings, openai_errors=True, route="/v1/embeddings")
+        for each in ROUTES:
+            inference(each.path, self._asks.reader(each), errors=each.errors, route=each.label)
         inference("/v1/inference/{slug:path}", self._asks.native, route="/v1/inference/{slug}")
-        routes.add("GET", "/v1/models", exchanges.endpoint("/v1/models", self.models))
+        for path, handler in (("/v1/models", self.models), ("/models", self.infinity_models), ("/info", self.info)):
+            routes.add("GET", path, exchanges.endpoint(path, handler, errors=style_of(path)))
+        routes.add("GET", "/health", self.plain_health)
         routes.add("GET", "/v1/health/live", exchanges.endpoint("/v1/health/live", self.live))
         routes.add("GET", "/v1/health/ready", self.health)
         routes.add("GET", "/v1/version", exchanges.endpoint("/v1/version", self.version))
         routes.add("GET", "/v1/metrics", self.metrics)
-        return PlainPaths(routes)
+        return PlainPaths(routes, OF_A_MODEL)

@@ -5,43 +5,40 @@ The body is read once, here; an endpoint of ours checks it again because it has 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal
+from urllib.parse import unquote
 
 from emberank.contract.errors import BadRequest
 from emberank.contract.fleet import ModelRow, Principal, Wish
-from emberank.contract.inference import Content, EmbedCall, RankCall
-from emberank.dialects import forge, nim, rerank
-from emberank.dialects.answers import read_ranking
+from emberank.contract.inference import Content, InputType, RankCall, Task
+from emberank.dialects import forge, nim, nim_asked
+from emberank.dialects.asked import Asked, AskedEmbed, AskedRank
+from emberank.dialects.openai_embeddings import read_embeddings
 from emberank.dialects.reading import body_object
+from emberank.dialects.routes import InferenceRoute
 from emberank.gateway.auth import check_model
 from emberank.gateway.errors import UnknownModel
-from emberank.gateway.names import Names
+from emberank.gateway.names import UNNAMED, Names
 from emberank.gateway.targets import wish_of
 from emberank.serving.exchange import Exchange
+from emberank.serving.paths import MODEL
 from emberank.settings import GatewaySettings
-
-Render = Callable[[bytes, str], bytes]  # an endpoint's answer and the request's id → the body for the caller
 
 _CHARS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One inference request, read and resolved."""
+    """One inference request, read and resolved. `passages` and `chars` are of all its calls."""
 
     model: ModelRow
     wish: Wish
-    path: Literal["/v1/ranking", "/v1/embeddings"]  # of the endpoint
-    write: Callable[[str], bytes]  # what the endpoint calls the model → the body for it
-    top_n: int | None  # cut here: a NIM knows no such field
+    asked: Asked
     passages: int
     chars: int
-    ignored: tuple[str, ...]
-    render: Render | None = None  # the endpoint's answer → the caller's dialect; None where that is NIM's
 
     @property
     def tokens(self) -> int:
@@ -59,88 +56,92 @@ class Asks:
         self._rules = nim.Rules(
             max_passages=settings.max_passages,
             max_inputs=settings.max_inputs,
+            max_documents=settings.max_documents,
             default_truncate=settings.default_truncate,
             ranking_unknown_fields=settings.ranking_unknown_fields,
         )
 
-    def ranking(self, exchange: Exchange, names: Names, principal: Principal) -> Ask:
-        """POST /v1/ranking and the hosted form of it; a model in the path goes before the one in the body."""
-        asked = forge.parse_ranking(exchange.body, self._rules)
-        path = exchange.request.path_params
-        name = f"{path['org']}/{path['model']}" if "model" in path else asked.call.model
-        return _rank(names.resolve(name, "rank", principal.models), principal, asked)
+    def reader(self, route: InferenceRoute) -> Reader:
+        """The reader of one of the dialects' routes. A model in the path goes before the one in the body."""
 
-    def rerank(self, exchange: Exchange, names: Names, principal: Principal) -> Ask:
-        """POST /rerank, /v1/rerank, /v2/rerank: `texts` is TEI's body, `documents` Cohere's and its relatives'."""
-        fields = body_object(exchange.body)
-        pin = forge.take_pin(fields)
-        asked = rerank.read(fields, self._rules.max_passages, exchange.request.scope["path"])
-        model = names.resolve(asked.call.model, "rank", principal.models)
-        exchange.headers["Emberank-Score"] = asked.score
-        return replace(_rank(model, principal, forge.Asked(asked.call, pin, asked.ignored)), render=partial(_reranked, asked, model.id))
+        def read(exchange: Exchange, names: Names, principal: Principal) -> Ask:
+            fields = body_object(exchange.body)
+            pin = forge.take_pin(fields)
+            asked = route.read(fields, self._rules)
+            return _resolved(exchange, names, principal, asked, pin)
 
-    def embeddings(self, exchange: Exchange, names: Names, principal: Principal) -> Ask:
-        """POST /v1/embeddings."""
-        asked = forge.parse_embeddings(exchange.body, self._rules)
-        model, suffix = names.resolve_embedder(asked.call.model, principal.models)
-        return _embed(model, principal, asked if suffix is None else replace(asked, call=replace(asked.call, input_type=suffix)))
+        return read
 
     def native(self, exchange: Exchange, names: Names, principal: Principal) -> Ask:
         """POST /v1/inference/{slug}: the model's task says what the body is."""
         model = names.of_any_task(exchange.request.path_params["slug"])
-        if model.task == "rank":
-            ranking = forge.parse_ranking(exchange.body, self._rules)
-            _check_same(ranking.call.model, model, names)
-            return _rank(model, principal, ranking)
-        embeddings = forge.parse_embeddings(exchange.body, self._rules)
-        _check_same(embeddings.call.model, model, names)
-        return _embed(model, principal, embeddings)
+        fields = body_object(exchange.body)
+        pin = forge.take_pin(fields)
+        asked: Asked = nim_asked.ask_ranking(fields, self._rules) if model.task == "rank" else read_embeddings(fields, self._rules)
+        return _ask(exchange, principal, model, _typed(asked, _same(_named(asked), model, names)), pin)
 
 
-def _check_same(name: str | None, model: ModelRow, names: Names) -> None:
-    """A body that names another model than its path would get another model's numbers."""
-    if name is None:
-        return
-    try:
-        named = names.resolve_embedder(name)[0] if model.task == "embed" else names.resolve(name, model.task)
-    except UnknownModel:
-        named = None
+def _resolved(exchange: Exchange, names: Names, principal: Principal, asked: Asked, pin: forge.Pin) -> Ask:
+    """Which model it is for."""
+    scope, path = exchange.request.scope, exchange.request.path_params
+    task: Task = "rank" if isinstance(asked, AskedRank) else "embed"
+    name = _named(asked)
+    if MODEL in scope:  # below /models/{slug}
+        model = names.resolve(unquote(scope[MODEL]), task)
+        asked = _typed(asked, _same(f"{path['org']}/{path['model']}" if "model" in path else name, model, names))
+    elif "model" in path:
+        model = names.resolve(f"{path['org']}/{path['model']}", task, principal.models)
+    elif isinstance(asked, AskedEmbed):
+        model, suffix = names.resolve_embedder(name, principal.models)
+        asked = _typed(asked, suffix)
+    else:
+        model = names.resolve(name, task, principal.models)
+    return _ask(exchange, principal, model, asked, pin)
+
+
+def _named(asked: Asked) -> str | None:
+    """The model's name in a body."""
+    return asked.call.model if isinstance(asked, AskedEmbed) else asked.calls[0].model
+
+
+def _typed(asked: Asked, suffix: InputType | None) -> Asked:
+    """With the input type that its model's name ended in."""
+    return replace(asked, call=replace(asked.call, input_type=suffix)) if isinstance(asked, AskedEmbed) and suffix is not None else asked
+
+
+def _same(name: str | None, model: ModelRow, names: Names) -> InputType | None:
+    """The input type in a body's name of the model. BadRequest for another model's than the path's: it would get another model's numbers."""
+    if name is None or name in UNNAMED:
+        return None
+    named, suffix = None, None
+    with contextlib.suppress(UnknownModel):
+        named, suffix = names.resolve_embedder(name) if model.task == "embed" else (names.resolve(name, model.task), None)
     if named is not model:
         raise BadRequest(f"the path is for '{model.slug}' and the body's model is '{name[:80]}': send '{model.slug}', or leave model out")
+    return suffix
 
 
-def _rank(model: ModelRow, principal: Principal, asked: forge.Asked[RankCall]) -> Ask:
+def _ask(exchange: Exchange, principal: Principal, model: ModelRow, asked: Asked, pin: forge.Pin) -> Ask:
     check_model(principal, model)
-    call = replace(asked.call, top_n=None) if asked.call.top_n is not None else asked.call
-    return Ask(
-        model=model,
-        wish=wish_of(model, asked.pin),
-        path="/v1/ranking",
-        write=lambda name: nim.write_ranking(call, name),
-        top_n=asked.call.top_n,
-        passages=len(call.passages),
-        chars=_chars(call.query) + sum(map(_chars, call.passages)),
-        ignored=asked.ignored,
-    )
+    wish = wish_of(model, pin)
+    if isinstance(asked, AskedRank):
+        _check_score(asked, model, wish)
+        exchange.headers["Emberank-Score"] = asked.score
+        chars, passages = sum(map(_rank_chars, asked.calls)), sum(len(call.passages) for call in asked.calls)
+    else:
+        chars, passages = sum(map(_chars, asked.call.inputs)), len(asked.call.inputs)
+    return Ask(model=model, wish=wish, asked=asked, passages=passages, chars=chars)
 
 
-def _reranked(asked: rerank.Rerank, model: str, answer: bytes, request_id: str) -> bytes:
-    return rerank.render(asked, read_ranking(answer, len(asked.call.passages)), model=model, request_id=request_id)
+def _check_score(asked: AskedRank, model: ModelRow, wish: Wish) -> None:
+    if asked.score == "calibrated" and not any(version.name == wish.version and version.calibration for version in model.versions):
+        raise BadRequest(
+            f"score_mode 'calibrated': '{model.slug}' {wish.version} has no calibration; send 'sigmoid' or 'logit', or make one from judged data: emberank calibrate"
+        )
 
 
-def _embed(model: ModelRow, principal: Principal, asked: forge.Asked[EmbedCall]) -> Ask:
-    check_model(principal, model)
-    call = asked.call
-    return Ask(
-        model=model,
-        wish=wish_of(model, asked.pin),
-        path="/v1/embeddings",
-        write=lambda name: nim.write_embeddings(call, name),
-        top_n=None,
-        passages=len(call.inputs),
-        chars=sum(map(_chars, call.inputs)),
-        ignored=asked.ignored,
-    )
+def _rank_chars(call: RankCall) -> int:
+    return _chars(call.query) + sum(map(_chars, call.passages))
 
 
 def _chars(content: Content) -> int:

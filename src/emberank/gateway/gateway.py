@@ -15,6 +15,8 @@ from emberank.gateway.forge_link import ForgeLink
 from emberank.gateway.hold import Hold
 from emberank.gateway.metrics import GatewayMetrics
 from emberank.gateway.relay import Relay
+from emberank.gateway.remote import Remotes
+from emberank.gateway.sending import Sending
 from emberank.gateway.snapshot import SnapshotFeed
 from emberank.gateway.spool import Spool
 from emberank.gateway.upstream import Upstream
@@ -48,7 +50,9 @@ class Gateway:
         spool = Spool(data_dir(settings.data_dir) / "usage-spool")
         self.usage = Usage(known, spool, lambda now: places.loads(now, self.hold.waiting()), settings.usage_flush_s, self.gateway_id, metrics)
         self.feed = SnapshotFeed(known, self.view, self.gateway_id, metrics, self.hold.changed)
-        upstream = Upstream(self.pool, places, self.hold, metrics, self.usage.unreachable)
+        sending = Sending(self.pool)
+        remotes = Remotes(sending, settings, metrics, self.usage.unreachable)
+        upstream = Upstream(sending, remotes, places, self.hold, metrics, self.usage.unreachable)
         self.app = GatewayApp(settings, self.view, upstream, self.usage, Relay(link.address, self.forge_pool), self.feed, metrics)
         self._loops: list[asyncio.Task[None]] = []
 

@@ -51,8 +51,7 @@ class Limits:
             account = self._accounts[principal.key_id] = _Account()
         if principal.concurrency is not None and account.in_flight >= principal.concurrency:
             raise LimitExceeded(f"the key '{principal.name}' may have {principal.concurrency} requests running at one time", retry_after_s=1)
-        if principal.monthly_usd is not None or principal.monthly_tokens is not None:
-            _check_month(principal, account, wall_s)
+        _check_month(principal, account, wall_s)
         if principal.requests_per_minute is not None:
             _take(principal.name, principal.requests_per_minute, account, now)
         account.in_flight += 1
@@ -60,6 +59,10 @@ class Limits:
             yield
         finally:
             account.in_flight -= 1
+
+    def check_budget(self, principal: Principal, wall_s: float) -> None:
+        """That its month's budget has room now. Raises LimitExceeded."""
+        _check_month(principal, self._accounts.get(principal.key_id) or _Account(), wall_s)
 
     def spend(self, key_id: str, *, number: int, wall_s: float, usd: float, tokens: int) -> None:
         """Count a request that goes out with report `number`."""
@@ -94,6 +97,8 @@ def _take(name: str, per_minute: int, account: _Account, now: float) -> None:
 
 
 def _check_month(principal: Principal, account: _Account, wall_s: float) -> None:
+    if principal.monthly_usd is None and principal.monthly_tokens is None:
+        return
     month = month_of(wall_s)
     usd, tokens = (principal.spent_usd, principal.spent_tokens) if principal.month == month else (0.0, 0)
     for spent in account.uncounted:

@@ -12,7 +12,7 @@ from emberank.contract.inference import InputType, Task
 from emberank.gateway.errors import UnknownModel
 
 # What clients send when no model was chosen: infinity_client has a default of its own.
-_UNNAMED = {"", "default", "default/not-specified"}
+UNNAMED = {"", "default", "default/not-specified"}
 _SUFFIXES: tuple[InputType, ...] = ("query", "passage")
 
 
@@ -44,13 +44,13 @@ class Names:
 
     def resolve(self, name: str | None, task: Task, only: Sequence[str] = ()) -> ModelRow:
         """The model for `task` under that name; without a name the first for it (of the slugs in `only`, if any). Raises UnknownModel."""
-        if name is None or name in _UNNAMED:
+        if name is None or name in UNNAMED:
             for model in self._models:
                 if model.task == task and (not only or model.slug in only):
                     return model
         found = self._get(name or "", task)
         if found is None:
-            raise UnknownModel(name or "", [model.id for model in self._models if model.task == task])
+            raise UnknownModel(name or "", [model.id for model in self._models if model.task == task], next(iter(self._lookup(name or "")), ""))
         return found
 
     def resolve_embedder(self, name: str | None, only: Sequence[str] = ()) -> tuple[ModelRow, InputType | None]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emberank.contract.errors import EmberankError, MethodNotAllowed, NotFound
-from emberank.dialects import nim
+from emberank.dialects.errors import render_error, style_of
 from emberank.serving.exchange import request_id_of
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -75,5 +75,5 @@ def _no_route(path: str) -> NotFound:
 
 def _refused(request: Request, error: EmberankError, headers: dict[str, str]) -> Response:
     request_id = request_id_of(request)
-    content = nim.render_error(error, request_id, openai=False)
+    content = render_error(error, request_id, style_of(request.scope["path"]))
     return Response(content, error.http_status, media_type="application/json", headers={**headers, "X-Request-Id": request_id})

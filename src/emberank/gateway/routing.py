@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emberank.contract.fleet import Endpoint, EndpointLoad, ModelRow, TargetRow, Wish
+from emberank.gateway.breaker import Breaker
 
 _NO_PLACES: list[Place] = []
 _LAST = 1 << 30
@@ -26,6 +27,21 @@ class Place:
     used_at: float = field(default=float("-inf"))
     broken_until: float = field(default=float("-inf"))
     breaks: int = 0  # in a row
+    breaker: Breaker | None = None  # of somebody else's server
+    last_fault: str = ""  # of somebody else's server, for callers
+
+    def __post_init__(self) -> None:
+        if self.is_remote:
+            self.breaker = Breaker()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is somebody else's server."""
+        return self.endpoint.dialect != "emberank"
+
+    def takes(self, now: float) -> bool:
+        """Whether a request may be sent to it now, as far as is known of it here."""
+        return self.broken_until <= now and (self.breaker is None or self.breaker.admits(now))
 
     @property
     def target(self) -> str:
@@ -66,6 +82,7 @@ class Places:
                 if (place.endpoint.url, place.endpoint.phase) != (endpoint.url, endpoint.phase):
                     place.broken_until, place.breaks = float("-inf"), 0  # it is another process, or it was looked after
                 place.endpoint, place.seen_at = endpoint, now
+                place.breaker = Breaker() if place.is_remote else None  # it is spoken to in another way now, perhaps with a better key
             place.preference = self._preference.get((endpoint.slug, endpoint.version, endpoint.gpu_type, endpoint.region), _LAST)
             self._by_id[endpoint.id] = place
             self._by_slug.setdefault(endpoint.slug, []).append(place)
@@ -80,7 +97,7 @@ class Places:
             if (
                 endpoint.phase == "WARM"
                 and (best is None or place.queued_tokens < best.queued_tokens)
-                and place.broken_until <= now
+                and place.takes(now)
                 and (wish.version is None or endpoint.version == wish.version)
                 and (wish.gpu_type is None or endpoint.gpu_type == wish.gpu_type)
                 and (wish.region is None or endpoint.region == wish.region)
@@ -98,9 +115,17 @@ class Places:
             and wish.region in (None, place.endpoint.region)
         ]
 
+    def left_alone(self, wish: Wish, now: float) -> Place | None:
+        """The remote server that would be asked if its circuit were not open, or its one trial not under way; None where something else may answer."""
+        places = self.matching(wish)
+        if self.is_coming(wish, now):
+            return None
+        alone = [(place.breaker.retry_in_s(now), i, place) for i, place in enumerate(places) if place.endpoint.phase == "WARM" and place.breaker is not None]
+        return min(alone)[2] if alone else None
+
     def is_coming(self, wish: Wish, now: float) -> bool:
         """Whether something that would grant the wish is starting or warm."""
-        return any(place.endpoint.phase == "STARTING" or (place.endpoint.phase == "WARM" and place.broken_until <= now) for place in self.matching(wish))
+        return any(place.endpoint.phase == "STARTING" or (place.endpoint.phase == "WARM" and place.takes(now)) for place in self.matching(wish))
 
     def failure(self, wish: Wish, targets: Sequence[TargetRow], stale: frozenset[str] | set[str]) -> Place | None:
         """The failure that leaves the wish no target to hope for: the one to be tried again first. Failures in `stale` (endpoint ids) do not count."""

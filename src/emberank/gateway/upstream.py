@@ -1,4 +1,4 @@
-"""What a request asks for in, an endpoint's answer out: chooses, waits for a start, sends, and sends once more when an endpoint breaks off.
+"""What is left of a request in, an endpoint's answer to its next piece out: chooses, waits for a start, sends, and sends once more when an endpoint breaks off.
 
 Knows no key and no usage; what came of a request is written on its Run.
 """
@@ -9,42 +9,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from emberank.client.answer import Answer, Pairs
+from emberank.client.answer import Answer
 from emberank.client.errors import error_from
 from emberank.client.failures import AnswerTooLarge, BadAnswer, ConnectFailed, ConnectionLost
-from emberank.client.pool import Pool
-from emberank.client.url import parse_url
-from emberank.contract.errors import DeadlineExceeded, EmberankError, NotReady, ServerFault
+from emberank.contract.errors import EmberankError, NotReady, ServerFault
 from emberank.gateway.ask import Ask
 from emberank.gateway.hold import Hold
 from emberank.gateway.metrics import GatewayMetrics
+from emberank.gateway.remote import Remotes, circuit_open
 from emberank.gateway.routing import Place, Places
-from emberank.serving.exchange import Exchange
-from emberank.telemetry import Hop
-from emberank.telemetry.traces import FORWARDED, TARGET
+from emberank.gateway.run import Run
+from emberank.gateway.sending import Sending
 
 log = logging.getLogger(__name__)
 
+_BROKEN_S = 2.0  # how long an endpoint is passed over, unless a snapshot takes it away before; then twice as long
 _LONGEST_BROKEN_S = 30.0
-_JSON = (b"content-type", b"application/json")
 # What an endpoint says of the way it was asked is between it and us, not the caller.
 _NOT_THE_CALLERS = (401, 403, 404, 405)
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """One request on its way: where it was sent, and what came of it."""
-
-    ask: Ask
-    exchange: Exchange
-    place: Place | None = None
-    cold_start_ms: float = 0.0
-    queue_ms: float = 0.0
-    model_ms: float = 0.0
-    upstream_s: float = 0.0
-    tokens: int = 0
 
 
 class _Draining(Exception):
@@ -58,16 +41,16 @@ class _Draining(Exception):
 class Upstream:
     """The way to the endpoints."""
 
-    def __init__(self, pool: Pool, places: Places, hold: Hold, metrics: GatewayMetrics, tell: Callable[[str], None], broken_s: float = 2.0) -> None:
-        self._pool = pool
+    def __init__(self, sending: Sending, remotes: Remotes, places: Places, hold: Hold, metrics: GatewayMetrics, tell: Callable[[str], None]) -> None:
+        self._sending = sending
+        self._remotes = remotes
         self._places = places
         self._hold = hold
         self._metrics = metrics
         self._tell = tell
-        self._broken_s = broken_s  # how long an endpoint is passed over, unless a snapshot takes it away before
 
     async def run(self, run: Run) -> Answer:
-        """The answer of an endpoint, status 200. Raises EmberankError: what an endpoint refuses with stays what it was.
+        """The answer of an endpoint to the next piece of the request, status 200. Raises EmberankError: what an endpoint refuses with stays what it was.
 
         A request that reached an endpoint and got no answer is sent once more; one that could not be sent waits for an endpoint until its deadline.
         """
@@ -75,6 +58,8 @@ class Upstream:
         while True:
             place = self._places.choose(run.ask.wish, time.monotonic()) or await self._held(run)
             run.place = place
+            if place.is_remote:
+                return await self._remotes.answer(run, place)
             try:
                 return await self._send(run, place)
             except ConnectFailed as cause:
@@ -93,6 +78,9 @@ class Upstream:
         ask, began = run.ask, time.monotonic()
         try:
             while True:
+                alone = self._places.left_alone(ask.wish, time.monotonic())
+                if alone is not None:
+                    raise circuit_open(alone, time.monotonic())
                 await self._hold.wait(ask.model, ask.wish, run.exchange.deadline)
                 place = self._places.choose(ask.wish, time.monotonic())
                 if place is not None:
@@ -106,40 +94,18 @@ class Upstream:
             self._metrics.hold_seconds.observe(waited_s)
 
     async def _send(self, run: Run, place: Place) -> Answer:
-        ask, exchange, endpoint = run.ask, run.exchange, place.endpoint
-        now = time.monotonic()
-        left_s = exchange.deadline - now
-        if left_s <= 0:
-            raise DeadlineExceeded("the request's deadline passed before an endpoint could be asked")
-        headers = [_JSON, (b"x-request-id", exchange.request_id.encode("latin-1")), (b"x-request-timeout", b"%.3f" % max(left_s, 0.001))]
-        if endpoint.secret:
-            headers.append((b"authorization", b"Bearer " + endpoint.secret.encode("latin-1")))
-        hop = _trace(exchange, place, headers)
-        answer: Answer | None = None
-        place.in_flight += 1
-        place.queued_tokens += ask.tokens
-        place.used_at = now
-        try:
-            answer = await self._pool.request(
-                "POST", parse_url(endpoint.url + ask.path), headers, ask.write(endpoint.served_name or ask.model.id), deadline=exchange.deadline
-            )
-        finally:
-            place.in_flight -= 1
-            place.queued_tokens -= ask.tokens
-            place.used_at = time.monotonic()
-            run.upstream_s = place.used_at - now
-            if hop is not None:
-                hop.end(answer.status if answer is not None else None)
+        answer = await self._sending.send(run, place, run.exchange.deadline)
         place.breaks = 0
         if answer.status != 200:
             raise _refusal(answer)
+        run.take(place.endpoint, answer)
         return answer
 
     def _broke(self, place: Place, cause: Exception) -> None:
         """Pass it over for a moment, and tell the forge, which looks after it."""
         now = time.monotonic()
         if place.broken_until <= now:
-            over_s = min(self._broken_s * 2**place.breaks, _LONGEST_BROKEN_S)
+            over_s = min(_BROKEN_S * 2**place.breaks, _LONGEST_BROKEN_S)
             place.broken_until = now + over_s
             place.breaks += 1
             asyncio.get_running_loop().call_later(over_s + 0.01, self._hold.changed)
@@ -147,19 +113,6 @@ class Upstream:
             why = type(cause).__name__
             log.warning("endpoint does not answer", extra={"action": "endpoint_broken", "endpoint": place.endpoint.id, "target": place.target, "why": why})
         self._tell(place.endpoint.id)
-
-
-def _trace(exchange: Exchange, place: Place, headers: Pairs) -> Hop | None:
-    """Add the headers that join the endpoint's trace to this one."""
-    if exchange.trace is not None:
-        hop = exchange.trace.hop("upstream", {TARGET: place.target})
-        headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in hop.headers.items()]
-        return hop
-    headers += [(name, value) for name, value in exchange.request.scope["headers"] if name in _FORWARDED]
-    return None
-
-
-_FORWARDED = tuple(name.encode("latin-1") for name in FORWARDED)
 
 
 def _refusal(answer: Answer) -> Exception:

@@ -5,12 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emberank import __version__
+from emberank.dialects.served import Served
 from emberank.runtime.model import ServedModel
+from emberank.settings import RuntimeSettings
 
 
 def owner(model: ServedModel) -> str:
     """The publisher part of a name."""
     return model.name.partition("/")[0] if "/" in model.name else "local"
+
+
+def served(model: ServedModel, settings: RuntimeSettings) -> Served:
+    """What other servers' clients ask of a model."""
+    facts = model.backend.engine.facts
+    return Served(
+        id=model.name,
+        task=model.task,
+        created=model.created,
+        owner=owner(model),
+        max_tokens=model.max_tokens,
+        dtype=facts.precision,
+        pooling=model.recognised.pooling if model.task == "embed" else None,
+        dimensions=model.dimensions[-1] if model.task == "embed" and model.dimensions else None,
+        engine=facts.engine,
+        max_entries=settings.max_documents if model.task == "rank" else settings.max_inputs,
+        max_requests=settings.max_queue_size,
+        max_batch_tokens=settings.max_batch_tokens or None,
+        tokenizers=settings.tokenizer_threads or None,
+    )
 
 
 def metadata(models: Iterable[ServedModel]) -> dict[str, object]:
@@ -37,6 +59,7 @@ def _model(model: ServedModel) -> dict[str, object]:
         "modalities": list(model.modalities),
         "random_weights": model.random_weights,
         "golden": _golden(model),
+        "calibration": None if model.calibration is None else model.calibration._asdict(),
         "engine": {"name": facts.engine, "device": facts.device, "precision": facts.precision, "threads": facts.threads, "detail": facts.detail}
         | ({"gpu": dict(facts.gpu)} if facts.gpu else {}),
     }

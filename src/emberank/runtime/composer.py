@@ -13,6 +13,7 @@ import numpy as np
 
 from emberank.contract.errors import SettingError, UnknownArchitecture
 from emberank.contract.inference import InputType, Modality, Truncate
+from emberank.runtime.chunks import Ruler
 from emberank.runtime.engines.base import Features
 from emberank.runtime.items import Item, Picture
 from emberank.runtime.prompts import TEMPLATES, around_image, filled, prompted, unmarked, unmarked_pair
@@ -72,24 +73,51 @@ class Composer:
         if image is not None and not all(tokenizer.divides("</img>", f" {text}") for text in ("question:", *_BEGINNINGS)):
             raise UnknownArchitecture("tokenizer.json reads `</img>` and the text behind it as one word: an image cannot be put into its sequences exactly")
 
-    def rank(self, query: str, passages: Sequence[Item], truncate: Truncate) -> list[Encoded]:
-        """A sequence for each (query, passage). Raises InputTooLong, and BadRequest for an image that does not fit."""
+    def rank(self, query: str, passages: Sequence[Item], truncate: Truncate, most: int | None = None) -> list[Encoded]:
+        """A sequence for each (query, passage), of a passage's text its first `most` tokens. Raises InputTooLong, and BadRequest for an image that does not fit."""
         texts = [item.text or "" for item in passages]
         if not self._template.lead:
-            return self._tokenizer.pairs(query, texts, truncate)
+            return self._tokenizer.pairs(query, texts, truncate, most)
         lead = filled(self._template.lead, query)
         tails = [filled(self._template.tail, text) for text in texts]
-        # An image stands before the question, a space between them.
-        shown = [Tail(tail, self._limits[item.modality], self._block("", item.picture)) for tail, item in zip(tails, passages) if item.picture]
         lead_alone, alone = lead, [tail for tail, item in zip(tails, passages) if item.picture is None]
         if self._template.reads_images:
             lead_alone, alone = unmarked_pair(lead, alone)
+        first = self._most(lead_alone, most)
+        # An image stands before the question, a space between them.
+        first_shown = self._most(f" {lead}", most)
+        shown = [Tail(tail, self._limits[item.modality], self._block("", item.picture), first_shown) for tail, item in zip(tails, passages) if item.picture]
         return self._merged(
             passages,
-            self._tokenizer.joined(self._frame, lead_alone, [Tail(tail, self._limits["text"]) for tail in alone], truncate, divides=self._divides),
+            self._tokenizer.joined(self._frame, lead_alone, [Tail(tail, self._limits["text"], most=first) for tail in alone], truncate, divides=self._divides),
             self._tokenizer.joined(self._frame, f" {lead}", shown, truncate, divides=self._divides),
             "",
         )
+
+    def ruler(self, query: str, most: int | None) -> Ruler:
+        """What a passage of text may be long beside `query`, at most `most` tokens: what it adds to the pair's length."""
+        template = self._template
+        if not template.lead:
+            return self._tokenizer.ruler_of_seconds(query, most)
+        marked = filled(template.lead, query)
+
+        def pair(text: str) -> tuple[str, str]:
+            lead, tail = marked, filled(template.tail, text)
+            if template.reads_images:
+                lead, (tail,) = unmarked_pair(lead, [tail])
+            return lead, tail
+
+        room = self._limits["text"] - self._frame.size
+        if self._divides:
+            return self._tokenizer.ruler(room - self._tokenizer.length(pair("")[0]), most, lambda text: pair(text)[1])
+        return self._tokenizer.ruler(room, most, lambda text: "".join(pair(text)))
+
+    def _most(self, lead: str, most: int | None) -> int | None:
+        """`most` tokens of a passage, in tokens of what is tokenised with it."""
+        if most is None:
+            return None
+        empty = filled(self._template.tail, "")
+        return most + self._tokenizer.length(empty if self._divides else lead + empty)
 
     def embed(self, items: Sequence[Item], input_type: InputType | None, truncate: Truncate) -> list[Encoded]:
         """A sequence for each item, the prompt for `input_type` before its text. An image is a passage whatever is said. Raises as `rank`."""

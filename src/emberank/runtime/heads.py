@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emberank.contract.errors import WeightsCorrupt
+from emberank.dialects.vectors import unit as unit
 from emberank.runtime.networks.ops import Weights
 
 Floats = NDArray[np.float32]
@@ -33,12 +34,6 @@ def pool(hidden: Floats, how: Pooling) -> Floats:
     if how == "sum":
         return total
     return total / np.float32(len(hidden) if how == "mean" else np.sqrt(len(hidden)))
-
-
-def unit(x: Floats) -> Floats:
-    """x / ‖x‖ over the last axis; a zero vector stays zero."""
-    norm = np.sqrt(np.einsum("...i,...i->...", x, x))[..., None]
-    return x / np.maximum(norm, np.float32(1e-12))
 
 
 class Head(Protocol):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from emberank.contract.errors import SettingError, UnknownArchitecture, WeightsCorrupt
 from emberank.contract.inference import MODALITIES, InputType, Modality, Task, Truncate
+from emberank.dialects.scores import Calibration
 from emberank.runtime.batcher import Batcher
 from emberank.runtime.checkpoint import Checkpoint
 from emberank.runtime.composer import Composer, ImageTokens
@@ -86,16 +87,21 @@ class ServedModel:
         return MODALITIES if self.vision is not None else ("text",)
 
     @property
+    def calibration(self) -> Calibration | None:
+        """What makes a share of relevant passages of a logit; None where nobody measured it."""
+        return Calibration(*self.spec.calibration) if self.spec.calibration is not None and self.task == "rank" else None
+
+    @property
     def random_weights(self) -> bool:
         """Whether its weights are random numbers, good for measuring speed and for nothing else."""
         return self.recognised.random_weights
 
-    def rank_plan(self, query: str, passages: Sequence[Item], truncate: Truncate) -> Plan:
-        """Tokenise a ranking; blocks. Raises InputTooLong, BadRequest."""
+    def rank_plan(self, query: str, passages: Sequence[Item], truncate: Truncate, max_passage_tokens: int | None = None, max_chunks: int | None = None) -> Plan:
+        """Tokenise a ranking; blocks. The last two are RankCall's. Raises InputTooLong, BadRequest."""
         if isinstance(self.pair_head, LateInteraction):
-            return LatePlan(self.tokenizer, self.pair_head, query, passages, truncate)
+            return LatePlan(self.tokenizer, self.pair_head, query, passages, truncate, max_passage_tokens, max_chunks)
         assert self.pair_head is not None, "a ranking model has a head for pairs"
-        return PairPlan(self.composer, self.pair_head, query, passages, truncate)
+        return PairPlan(self.composer, self.pair_head, query, passages, truncate, max_passage_tokens, max_chunks)
 
     def embed_plan(self, items: Sequence[Item], input_type: InputType | None, truncate: Truncate) -> Plan:
         """Tokenise inputs, the checkpoint's prompt for `input_type` in front; blocks. Raises InputTooLong, BadRequest."""

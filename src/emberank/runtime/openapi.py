@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from emberank import __version__
-from emberank.dialects import rerank
-from emberank.dialects.nim import EMBEDDING_FIELDS, RANKING_FIELDS
+from emberank.dialects.described import DESCRIBED, Described
+from emberank.dialects.nim import RANKING_FIELDS
+from emberank.dialects.nim_asked import MOST_HOSTED
+from emberank.dialects.openai_embeddings import FIELDS as EMBEDDING_FIELDS
 from emberank.runtime import openapi_rerank
 from emberank.settings import RuntimeSettings
 
@@ -24,7 +26,10 @@ _DATA_URL: Schema = {
 _MODEL: Schema = {"type": ["string", "null"], "description": "A served name or alias; `.`, `_` and `-` are alike. Absent or null: the route's own model."}
 
 
-_RERANK = dict.fromkeys(rerank.PATHS, "Cohere's rerank, and what is like it: Jina's, Voyage's, vLLM's, Infinity's; with `texts` TEI's")
+# A schema that several paths share is one operation's by its first path.
+DESCRIBED_ONCE = {each.operation: path for path, each in reversed(DESCRIBED.items())}
+_RERANK_PATHS = ("/v1/rerank", "/v2/rerank", "/rerank", "/infinity/rerank")
+_RERANK = dict.fromkeys(_RERANK_PATHS, "Cohere's rerank, and what is like it: Jina's, Voyage's, vLLM's, Infinity's; with `texts` TEI's")
 
 
 def document(settings: RuntimeSettings) -> Schema:
@@ -32,10 +37,16 @@ def document(settings: RuntimeSettings) -> Schema:
     paths = {
         "/v1/ranking": {"post": _ranking("rank", "Order passages by their relevance to a query")},
         "/v1/retrieval/{org}/{model}/reranking": {
-            "post": _ranking("rankHosted", "The same by the path NVIDIA's hosted API has") | {"parameters": [_path("org"), _path("model")]}
+            "post": _ranking("rankHosted", "The same by the path NVIDIA's hosted API has", "HostedRankingRequest")
+            | {"parameters": [_path("org"), _path("model")]}
         },
         **{path: {"post": _post(f"rerank{i}", "Rerank", summary, "RerankRequest", "RerankResponse")} for i, (path, summary) in enumerate(_RERANK.items())},
         "/v1/embeddings": {"post": _post("embed", "Embeddings", "Turn texts and images into vectors", "EmbeddingsRequest", "EmbeddingsResponse")},
+        "/embeddings": {"post": _post("embedAlso", "Embeddings", "The same for clients whose base URL has no /v1", "EmbeddingsRequest", "EmbeddingsResponse")},
+        **{path: {"post": _described(path, each)} for path, each in DESCRIBED.items()},
+        "/models": {"get": _get("listModelsInfinity", "Models", "The same list for Infinity's clients", "Models")},
+        "/info": {"get": _get("info", "Models", "TEI's facts of the model in the path; else of the first reranker", "Object")},
+        "/health": {"get": _get("health", "Health", "200 when requests are taken, 503 otherwise", "Object")},
         "/v1/models": {"get": _get("listModels", "Models", "Served models", "Models")},
         "/v1/models/{name}": {"get": _get("getModel", "Models", "One served model", "Model") | {"parameters": [_path("name")]}},
         "/v1/health/live": {"get": _get("live", "Health", "The process runs", "Health")},
@@ -109,8 +120,17 @@ def _post(operation: str, tag: str, summary: str, request: str, response: str) -
     }
 
 
-def _ranking(operation: str, summary: str) -> Schema:
-    return _post(operation, "Ranking", summary, "RankingRequest", "RankingResponse")
+def _ranking(operation: str, summary: str, request: str = "RankingRequest") -> Schema:
+    return _post(operation, "Ranking", summary, request, "RankingResponse")
+
+
+def _described(path: str, each: Described) -> Schema:
+    operation = each.operation if DESCRIBED_ONCE[each.operation] == path else each.operation + "Also"
+    return _post(operation, each.tag, each.summary, _capital(each.operation) + "Request", _capital(each.operation) + "Response")
+
+
+def _capital(word: str) -> str:
+    return word[0].upper() + word[1:]
 
 
 def _get(operation: str, tag: str, summary: str, response: str) -> Schema:
@@ -140,11 +160,14 @@ def _schemas(settings: RuntimeSettings) -> Schema:
         ["id", "object"],
     )
     return {
-        "RankingRequest": _ranking_request(settings),
+        "RankingRequest": _ranking_request(settings, settings.max_passages),
+        "HostedRankingRequest": _ranking_request(settings, max(settings.max_passages, MOST_HOSTED)),
+        **{_capital(each.operation) + "Request": each.request for each in DESCRIBED.values()},
+        **{_capital(each.operation) + "Response": each.response for each in DESCRIBED.values()},
         "RankingResponse": _object(
             {"rankings": {"type": "array", "items": ranked, "description": "Best first; equal logits by index."}, "usage": usage}, ["rankings", "usage"]
         ),
-        "RerankRequest": openapi_rerank.request(settings.max_passages, _MODEL),
+        "RerankRequest": openapi_rerank.request(settings.max_documents, _MODEL),
         "RerankResponse": openapi_rerank.response(),
         "EmbeddingsRequest": _embeddings_request(settings),
         "EmbeddingsResponse": _object(
@@ -179,7 +202,7 @@ def _schemas(settings: RuntimeSettings) -> Schema:
     }
 
 
-def _ranking_request(settings: RuntimeSettings) -> Schema:
+def _ranking_request(settings: RuntimeSettings, most: int) -> Schema:
     text = _object({"text": _NOT_BLANK}, ["text"], description="What is looked for.")
     passage = {
         "anyOf": [
@@ -196,7 +219,7 @@ def _ranking_request(settings: RuntimeSettings) -> Schema:
             "type": "array",
             "items": passage,
             "minItems": 1,
-            "maxItems": settings.max_passages,
+            "maxItems": most,
             "description": "What is ordered. Equal texts are computed once.",
         },
         "truncate": {
@@ -206,6 +229,7 @@ def _ranking_request(settings: RuntimeSettings) -> Schema:
         },
         "top_n": top,
         "top_k": top,
+        **openapi_rerank.asked_more(),
     }
     assert tuple(properties) == RANKING_FIELDS
     strict = {"additionalProperties": False} if settings.ranking_unknown_fields == "reject" else {}
@@ -238,12 +262,25 @@ def _embeddings_request(settings: RuntimeSettings) -> Schema:
             "minimum": 0,
             "description": "A length the model supports; 0 and null mean its full length. Not together with embedding_type.",
         },
-        "truncate": {"enum": ["NONE", "START", "END", None], "default": settings.default_truncate},
+        "truncate": {"enum": ["NONE", "START", "END", True, False, None], "default": settings.default_truncate},
         "user": {"type": ["string", "null"]},
+        **_others(),
     }
     assert tuple(properties) == EMBEDDING_FIELDS
     strict = {"additionalProperties": False} if settings.embeddings_unknown_fields == "reject" else {}
     return _object(properties, ["input"], examples=[{"input": ["hello world"], "input_type": "query"}], **strict)
+
+
+def _others() -> Schema:
+    """What Voyage's and Jina's clients say besides."""
+    return {
+        "output_dimension": {"type": ["integer", "null"], "minimum": 0, "description": "Voyage's word for dimensions; it goes with output_dtype."},
+        "output_dtype": {"enum": ["float", "int8", "uint8", "binary", "ubinary", None]},
+        "truncation": {"type": ["boolean", "null"], "description": "Voyage's: whether what is too long is cut."},
+        "task": {"enum": ["retrieval.query", "retrieval.passage", "text-matching", "classification", "separation", None], "description": "Jina's."},
+        "normalized": {"enum": [True, None], "description": "Jina's: length one."},
+        "late_chunking": {"enum": [False, None]},
+    }
 
 
 def _embedding() -> Schema:

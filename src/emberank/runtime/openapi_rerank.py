@@ -33,14 +33,16 @@ def request(most: int, model: Schema) -> Schema:
             "description": "Fields of an object that are ranked.",
         },
         "raw_scores": _FLAG | {"description": "Logits instead of their sigmoids."},
+        **asked_more(),
         "truncate": {
             "enum": ["NONE", "END", True, False, None],
             "description": "With `documents` NONE or END (the default), with `texts` true or false (the default).",
         },
+        **_vllms(),
         "truncation": _FLAG | {"description": "Voyage's word: false refuses what is too long."},
         "truncation_direction": {"enum": ["Right", "right", None]},
     }
-    assert set(properties) == {*cohere.FIELDS, *tei.FIELDS}
+    assert set(properties) == {*cohere.FIELDS, *tei.FIELDS, "truncate"}
     example = {"query": "which way should i go?", "documents": ["two roads diverged in a yellow wood", "the weather is fine"], "top_n": 1}
     return {
         "type": "object",
@@ -48,6 +50,39 @@ def request(most: int, model: Schema) -> Schema:
         "required": ["query"],
         "anyOf": [{"required": ["documents"]}, {"required": ["texts"]}],
         "examples": [example],
+    }
+
+
+def _vllms() -> Schema:
+    """Options of vLLM's that its rerank takes: those that would change a score are described by the values that do not."""
+    one: Schema = {"use_activation": _FLAG | {"description": "false: logits."}, "activation": _FLAG, "softmax": _FLAG}
+    return one | {
+        "user": {"type": ["string", "null"]},
+        "truncation_side": {"enum": ["right", None]},
+        "truncate_prompt_tokens": {"enum": [-1, None], "description": "-1 is the model's own limit."},
+        "instruction": {"enum": ["", None], "description": "A model's prompt is its own."},
+        "chat_template": {"enum": ["", None]},
+        "chat_template_kwargs": {"enum": [{}, None]},
+        "mm_processor_kwargs": {"enum": [{}, None]},
+        "media_io_kwargs": {"enum": [{}, None]},
+        "add_special_tokens": {"enum": [True, None]},
+        "padding": {"enum": ["do_not_pad", None]},
+    }
+
+
+def asked_more() -> Schema:
+    """What every rerank dialect takes besides, NIM's among them."""
+    return {
+        "score_mode": {
+            "enum": ["raw", "logit", "sigmoid", "calibrated", None],
+            "description": "What a score is; absent: as the dialect has it. `calibrated` needs a calibration of the model's version.",
+        },
+        "max_tokens_per_doc": _TOP | {"description": "A document is cut to so many tokens; 0 and null: only by the model's own limit."},
+        "max_chunks_per_doc": _TOP
+        | {
+            "maximum": 1000,
+            "description": "A document that is too long is read in up to so many pieces, and the best of them counts; 0 and null: it is cut or refused.",
+        },
     }
 
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from emberank.contract.errors import BadRequest, ServerFault
 from emberank.contract.inference import EMBEDDING_TYPES, EmbeddingType
-from emberank.runtime.heads import Floats, unit
-
-STEPS = 127  # int8 codes of 0 … 1; a constant, so that a vector has the same code in every call and codes of different calls compare
+from emberank.dialects.vectors import Floats, unit
+from emberank.dialects.vectors import quantise as quantise  # the codes' formulas; a gateway codes by them too
 
 
 def finish(vectors: Floats, *, normalize: bool, dimensions: int | None, embedding_type: EmbeddingType) -> NDArray[np.generic]:
@@ -37,24 +36,6 @@ def check_logits(logits: Floats) -> None:
     """Raise ServerFault for a score that is NaN or infinite: it cannot be sorted, and JSON has no word for it."""
     if not np.isfinite(logits).all():
         raise ServerFault from FloatingPointError("the network gave a logit that is NaN or an infinity")
-
-
-def quantise(vectors: Floats, kind: EmbeddingType) -> NDArray[np.generic]:
-    """Unit vectors (n, d) float32 → the type asked for.
-
-    int8:    round(127 · x), halves to even, −127 … 127.     uint8: int8 + 128, 1 … 255.
-    ubinary: bit x > 0, eight to a byte, first dimension in the highest bit, zeros behind the last → (n, ⌈d/8⌉) uint8.
-    binary:  ubinary − 128 as int8.
-    The bits are sentence-transformers' (`quantize_embeddings`, 6.2). Its int8 spreads each dimension over the range it has in a
-    calibration set, which a server has not; NVIDIA does not publish its own.
-    """
-    if kind == "float":
-        return vectors
-    if kind in ("int8", "uint8"):
-        steps = np.clip(np.rint(vectors * np.float32(STEPS)), -STEPS, STEPS)
-        return steps.astype(np.int8) if kind == "int8" else (steps + 128).astype(np.uint8)
-    packed = np.packbits(vectors > 0, axis=-1)
-    return packed if kind == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
 
 
 def check_asked(

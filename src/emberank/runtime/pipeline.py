@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -17,8 +17,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from emberank.contract.errors import BadRequest, DeadlineExceeded, QueueFull
-from emberank.contract.inference import Content, EmbedCall, EmbedResult, Modality, RankCall, Ranked, RankResult, Timings, Usage
+from emberank.contract.inference import Chunk, Content, EmbedCall, EmbedResult, Modality, RankCall, Ranked, RankResult, Timings, Usage
 from emberank.runtime import outputs
+from emberank.runtime.chunks import MOST_CHUNKS
 from emberank.runtime.heads import Floats
 from emberank.runtime.items import Item
 from emberank.runtime.job import Job
@@ -59,6 +60,7 @@ class _Done:
     values: Floats
     prompt_tokens: int
     truncated: tuple[int, ...]
+    chunks: Mapping[int, Chunk]
     timings: Timings
 
 
@@ -80,13 +82,14 @@ class Pipeline:
     async def rank(self, model: ServedModel, call: RankCall, deadline: float, trace: RequestTrace | None = None) -> RankResult:
         """Rank the passages. `deadline` in seconds of time.monotonic. Raises BadRequest, InputTooLong, ServerBusy, ServerFault."""
         query = _query(model, call.query)
+        _check_lengths(call)
         _refuse_what_it_does_not_read(model, call.passages, _passage)
         done = await self._run(
             _Request(
                 model=model,
                 contents=call.passages,
                 place=_passage,
-                make=lambda items: model.rank_plan(query, items, call.truncate),
+                make=lambda items: model.rank_plan(query, items, call.truncate, call.max_passage_tokens, call.max_chunks),
                 deadline=deadline,
                 trace=trace,
             )
@@ -96,7 +99,7 @@ class Pipeline:
         order = np.argsort(-done.values, kind="stable")[: call.top_n]
         return RankResult(
             model=model.name,
-            ranked=tuple(Ranked(int(i), float(done.values[i])) for i in order),
+            ranked=tuple(Ranked(int(i), float(done.values[i]), done.chunks.get(int(i))) for i in order),
             usage=Usage(prompt_tokens=done.prompt_tokens),
             timings=done.timings,
             truncated=done.truncated,
@@ -215,6 +218,13 @@ def _query(model: ServedModel, query: Content) -> str:
     raise BadRequest("query holds an image, and a query is text; images are passages")
 
 
+def _check_lengths(call: RankCall) -> None:
+    if call.max_passage_tokens is not None and call.max_passage_tokens < 1:
+        raise BadRequest(f"max_tokens_per_doc must be at least 1; got {call.max_passage_tokens}")
+    if call.max_chunks is not None and not 1 <= call.max_chunks <= MOST_CHUNKS:
+        raise BadRequest(f"max_chunks_per_doc must be from 1 to {MOST_CHUNKS}; got {call.max_chunks}")
+
+
 def _refuse_what_it_does_not_read(model: ServedModel, contents: Sequence[Content], place: Callable[[int], str]) -> None:
     """BadRequest for the first content of a modality that `model` does not have."""
     for i, content in enumerate(contents):
@@ -237,6 +247,7 @@ def _joined(request: _Request, done: Sequence[tuple[list[int], _Worked]]) -> _Do
         values=values,
         prompt_tokens=sum(plan.prompt_tokens for _, (plan, _) in done),
         truncated=tuple(sorted(part[i] for part, (plan, _) in done for i in plan.truncated)),
+        chunks={part[i]: chunk for part, (plan, _) in done for i, chunk in plan.chunks().items()},
         timings=Timings(
             tokenize_ms=sum(t.tokenize_ms for t in timings),
             queue_ms=sum(t.queue_ms for t in timings),

@@ -6,19 +6,22 @@ done. Equal items of one call are tokenised and run once. Pictures come first: e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Many
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emberank.contract.inference import InputType, Truncate
+from emberank.contract.inference import Chunk, InputType, Truncate
 from emberank.runtime.composer import Composer
 from emberank.runtime.engines.base import Features
 from emberank.runtime.heads import Floats, Head, Pooling, pool
 from emberank.runtime.items import Item, Picture
 from emberank.runtime.job import Sequence
 from emberank.runtime.late_interaction import LateInteraction, Query
+from emberank.runtime.passages import Distinct, Passages
 from emberank.runtime.tokenizer import Encoded, TextTokenizer
 
 
@@ -41,20 +44,8 @@ class Plan(Protocol):
     def values(self) -> Floats:
         """Logits (passages,), or pooled vectors (inputs, hidden) of whatever length they have, one per item of the call, in its order."""
 
-
-class _Distinct:
-    """Items without repeats, and which of them each item of the call is."""
-
-    def __init__(self, items: Many[Item]) -> None:
-        places = {item: place for place, item in enumerate(dict.fromkeys(items))}
-        self.items = list(places)
-        self.places = [places[item] for item in items]
-
-    def tokens(self, encoded: Many[Encoded]) -> int:
-        return sum(len(encoded[place].sequence.ids) for place in self.places)
-
-    def truncated(self, encoded: Many[Encoded]) -> tuple[int, ...]:
-        return tuple(i for i, place in enumerate(self.places) if encoded[place].truncated)
+    def chunks(self) -> Mapping[int, Chunk]:
+        """The best piece of each item of the call that was read in several."""
 
 
 class _Tiles:
@@ -89,7 +80,7 @@ class EmbedPlan:
     def __init__(self, composer: Composer, pooling: Pooling, items: Many[Item], input_type: InputType | None, truncate: Truncate) -> None:
         self.pooling: Pooling | None = pooling
         self._how: Pooling = pooling
-        self._distinct = _Distinct(items)
+        self._distinct = Distinct(items)
         encoded = composer.embed(self._distinct.items, input_type, truncate)
         self._tiles = _Tiles(self._distinct.items, encoded)
         self.sequences = [e.sequence for e in encoded]
@@ -110,22 +101,41 @@ class EmbedPlan:
         """(inputs, hidden)."""
         return np.stack([self._vectors[place] for place in self._distinct.places])  # type: ignore[misc]
 
+    def chunks(self) -> Mapping[int, Chunk]:
+        """None: what is embedded is read whole."""
+        return {}
+
 
 class PairPlan:
-    """Each (query, passage) pair is one sequence → one logit: a cross-encoder."""
+    """Each (query, passage) pair is one sequence → one logit: a cross-encoder. A passage read in pieces is a pair for each of them."""
 
     leads = False
 
-    def __init__(self, composer: Composer, head: Head, query: str, passages: Many[Item], truncate: Truncate) -> None:
+    def __init__(
+        self,
+        composer: Composer,
+        head: Head,
+        query: str,
+        passages: Many[Item],
+        truncate: Truncate,
+        max_passage_tokens: int | None = None,
+        max_chunks: int | None = None,
+    ) -> None:
         self.pooling: Pooling | None = head.pooling
         self._head = head
-        self._distinct = _Distinct(passages)
-        encoded = composer.rank(query, self._distinct.items, truncate)
-        self._tiles = _Tiles(self._distinct.items, encoded)
+        self._passages = Passages(
+            passages,
+            lambda items, how: composer.rank(query, items, how, max_passage_tokens),
+            truncate,
+            max_chunks,
+            partial(composer.ruler, query, max_passage_tokens),
+        )
+        encoded = self._passages.encoded
+        self._tiles = _Tiles(self._passages.items, encoded)
         self.sequences = [e.sequence for e in encoded]
         self.tiles = self._tiles.sequences
-        self.prompt_tokens = self._distinct.tokens(encoded)
-        self.truncated = self._distinct.truncated(encoded)
+        self.prompt_tokens = self._passages.tokens
+        self.truncated = self._passages.truncated
         self._logits = np.zeros(len(encoded), np.float32)
 
     def take_tile(self, index: int, states: Floats) -> None:
@@ -138,27 +148,45 @@ class PairPlan:
 
     def values(self) -> Floats:
         """(passages,)."""
-        return self._logits[self._distinct.places]
+        return self._passages.best(self._logits)
+
+    def chunks(self) -> Mapping[int, Chunk]:
+        """Of the passages that were read in pieces."""
+        return self._passages.chunks(self._logits)
 
 
 class LatePlan:
-    """The query is one sequence and each passage one; a passage is scored against the query's token states: late interaction. Texts only."""
+    """The query is one sequence and each passage, or piece of one, one; it is scored against the query's token states: late interaction. Texts only."""
 
     leads = True  # the query is taken first, so that no passage's states need to be kept
     pooling: Pooling | None = None  # every token's state is compared
 
-    def __init__(self, tokenizer: TextTokenizer, head: LateInteraction, query: str, passages: Many[Item], truncate: Truncate) -> None:
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        head: LateInteraction,
+        query: str,
+        passages: Many[Item],
+        truncate: Truncate,
+        max_passage_tokens: int | None = None,
+        max_chunks: int | None = None,
+    ) -> None:
         self._head = head
-        self._distinct = _Distinct(passages)
         lead = tokenizer.singles([query], truncate)[0]
-        encoded = tokenizer.singles([item.text or "" for item in self._distinct.items], truncate)
-        self.sequences = [lead.sequence, *(e.sequence for e in encoded)]
+        self._passages = Passages(
+            passages,
+            lambda items, how: tokenizer.singles([item.text or "" for item in items], how, max_passage_tokens),
+            truncate,
+            max_chunks,
+            partial(tokenizer.ruler_of_singles, max_passage_tokens),
+        )
+        self.sequences = [lead.sequence, *(e.sequence for e in self._passages.encoded)]
         self.tiles: list[Sequence] = []
         # As NIM counts: the query once per pair.
-        self.prompt_tokens = self._distinct.tokens(encoded) + len(passages) * len(lead.sequence.ids)
-        self.truncated = tuple(range(len(passages))) if lead.truncated else self._distinct.truncated(encoded)
+        self.prompt_tokens = self._passages.tokens + self._passages.pairs * len(lead.sequence.ids)
+        self.truncated = tuple(range(len(passages))) if lead.truncated else self._passages.truncated
         self._query: Query | None = None
-        self._logits = np.zeros(len(encoded), np.float32)
+        self._logits = np.zeros(len(self._passages.encoded), np.float32)
 
     def take_tile(self, index: int, states: Floats) -> None:
         """Never called: there are no tiles."""
@@ -174,4 +202,8 @@ class LatePlan:
 
     def values(self) -> Floats:
         """(passages,)."""
-        return self._logits[self._distinct.places]
+        return self._passages.best(self._logits)
+
+    def chunks(self) -> Mapping[int, Chunk]:
+        """Of the passages that were read in pieces."""
+        return self._passages.chunks(self._logits)

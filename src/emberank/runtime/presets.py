@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ class ModelSpec:
     license: str = ""
     license_url: str = ""
     golden: Golden | None = None
+    calibration: tuple[float, float] | None = None  # (a, b): σ(a · logit + b) is how often such a passage was relevant, measured on judged data
     default: bool = False  # served when nobody says what to serve
 
 
@@ -68,7 +70,19 @@ def _spec(row: dict[str, Any]) -> ModelSpec:
     if isinstance(golden, dict):
         values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in golden.items()}
         golden = Golden(**values)
-    return ModelSpec(aliases=aliases, dimensions=dimensions, embedding_types=_embedding_types(row), golden=golden, **row)
+    return ModelSpec(aliases=aliases, dimensions=dimensions, embedding_types=_embedding_types(row), golden=golden, calibration=_calibration(row), **row)
+
+
+def _calibration(row: dict[str, Any]) -> tuple[float, float] | None:
+    said = row.pop("calibration", None)
+    if said is None:
+        return None
+    numbers = isinstance(said, list | tuple) and len(said) == 2 and all(type(one) in (int, float) and math.isfinite(one) for one in said)
+    if not numbers or said[0] <= 0:
+        raise ValueError(f"calibration {said!r} has to be two numbers, slope and intercept, and the slope greater than 0")
+    if row.get("task") == "embed":
+        raise ValueError("a calibration is of a reranker's scores, and `task` is 'embed'")
+    return float(said[0]), float(said[1])
 
 
 def _embedding_types(row: dict[str, Any]) -> tuple[EmbeddingType, ...]:
@@ -110,7 +124,10 @@ def _on_preset(entry: dict[str, Any]) -> dict[str, Any]:
         return entry
     for row in _rows():
         if name in (row["name"], *row.get("aliases", ())):
-            return row | {"aliases": [*row.get("aliases", ()), row["name"]]} | entry
+            # A calibration holds for the preset's own weights and head only.
+            another = any(key in entry and entry[key] != row.get(key) for key in ("source", "head", "sha256"))
+            kept = {key: value for key, value in row.items() if key != "calibration" or not another}
+            return kept | {"aliases": [*row.get("aliases", ()), row["name"]]} | entry
     raise SettingError(f"EMBERANK_MODEL_FILE: there is no preset {name!r}; presets: {', '.join(row['name'] for row in _rows())}")
 
 

@@ -9,7 +9,7 @@ from emberank.contract.inference import InputType, Task
 from emberank.runtime.model import ServedModel
 
 # What clients send when no model was chosen: infinity_client has a default of its own.
-_UNNAMED = {"", "default", "default/not-specified"}
+UNNAMED = {"", "default", "default/not-specified"}
 
 
 def plain(name: str) -> str:
@@ -48,13 +48,13 @@ class Roster:
         """The model for `task` under that name, or the first one when no name is given. Raises ModelNotFound, NotReady."""
         if not self._models:
             raise NotReady("no model is loaded yet", retry_after_s=1)
-        if name is None or name in _UNNAMED:
+        if name is None or name in UNNAMED:
             for model in self._models:
                 if model.task == task:
                     return model
         found = self._names.get(plain(name or ""), {}).get(task)
         if found is None:
-            raise ModelNotFound(name or "", self.names(task))
+            raise ModelNotFound(name or "", self.names(task), next(iter(self._names.get(plain(name or ""), {})), ""))
         return found
 
     def resolve_embedder(self, name: str | None) -> tuple[ServedModel, InputType | None]:

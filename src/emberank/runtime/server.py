@@ -1,13 +1,12 @@
-"""NVIDIA's retrieval NIM over HTTP: parse → pipeline → render; health, models, metadata, manifest, license, version, metrics.
+"""A bare runtime over HTTP: every dialect's calls (`inference.py`), and NIM's health, models, metadata, manifest, license, version, metrics.
 
-Routes: the HTTP references of the reranking and embedding NIM, and the paths real clients use besides (LiteLLM, RAGFlow).
+Routes: the HTTP references of the reranking and embedding NIM, and the table of `dialects/routes.py`.
 Knows no batching and no network.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+import time
 from urllib.parse import unquote
 
 import orjson
@@ -20,21 +19,21 @@ from starlette.types import ASGIApp
 
 from emberank import __version__
 from emberank.contract.errors import BadRequest, EmberankError, MethodNotAllowed, NotFound, NotReady
-from emberank.contract.inference import EmbedResult, RankCall, RankResult
-from emberank.dialects import nim, rerank
-from emberank.dialects.answers import Ranking
-from emberank.dialects.reading import body_object
+from emberank.dialects import nim, served
+from emberank.dialects.errors import render_error, style_of
+from emberank.dialects.routes import OF_A_MODEL, ROUTES, InferenceRoute
+from emberank.dialects.served import Served
 from emberank.runtime import about, openapi
+from emberank.runtime.inference import Inference
 from emberank.runtime.metrics import Metrics
 from emberank.runtime.openapi_page import page
 from emberank.runtime.pipeline import Pipeline
 from emberank.runtime.roster import Roster
-from emberank.serving.exchange import Exchange, Exchanges, request_id_of
+from emberank.serving.exchange import Exchange, Exchanges, Handler, request_id_of
 from emberank.serving.metrics import CONTENT_TYPE
-from emberank.serving.paths import PlainPaths
+from emberank.serving.paths import MODEL, PlainPaths
 from emberank.settings import RuntimeSettings
 from emberank.telemetry import Traces
-from emberank.telemetry.traces import INPUTS, PASSAGES, PROMPT_TOKENS
 
 
 class RuntimeServer:
@@ -45,37 +44,30 @@ class RuntimeServer:
         self.ready = False
         self.state = "loading"  # what a caller is told while not ready
         self._settings = settings
-        self._pipeline = pipeline
         self._metrics = metrics
         self._traces = traces
-        self._rules = nim.Rules(
-            max_passages=settings.max_passages,
-            max_inputs=settings.max_inputs,
-            default_truncate=settings.default_truncate,
-            ranking_unknown_fields=settings.ranking_unknown_fields,
-            embeddings_unknown_fields=settings.embeddings_unknown_fields,
-        )
+        self._inference = Inference(settings, pipeline, metrics, self._loaded)
         self._document = openapi.document(settings)
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
         exchanges = Exchanges(self._settings, self._metrics, self._traces)
 
-        def get(path: str, handler: object, route: str | None = None) -> Route:
-            return Route(path, exchanges.endpoint(route or path, handler), methods=["GET"])  # type: ignore[arg-type]
+        def get(path: str, handler: Handler, route: str | None = None) -> Route:
+            return Route(path, exchanges.endpoint(route or path, handler, errors=style_of(path)), methods=["GET"])
 
-        ranking = exchanges.endpoint("/v1/ranking", self.rank)
-        retrieval = exchanges.endpoint("/v1/retrieval/{org}/{model}/reranking", self.rank)
-        embeddings = exchanges.endpoint("/v1/embeddings", self.embed, openai_errors=True)
+        def inference(each: InferenceRoute) -> Route:
+            async def handle(exchange: Exchange) -> bytes:
+                return await self._inference.answer(each, exchange)
+
+            return Route(each.path, exchanges.endpoint(each.label or each.path, handle, errors=each.errors), methods=["POST"])
+
         routes = [
-            Route("/v1/ranking", ranking, methods=["POST"]),
-            Route("/v1/retrieval/{org}/{model}/reranking", retrieval, methods=["POST"]),
-            # RAGFlow and Dify name no model in the path; the body does.
-            Route("/v1/retrieval/{org}/reranking", retrieval, methods=["POST"]),
-            Route("/v1/reranking", ranking, methods=["POST"]),
-            *(Route(path, exchanges.endpoint(path, self.rerank), methods=["POST"]) for path in rerank.PATHS),
-            Route("/v1/embeddings", embeddings, methods=["POST"]),
+            *map(inference, ROUTES),
             get("/v1/models", self.models),
+            get("/models", self.infinity_models),
+            get("/info", self.info),
+            Route("/health", self._health, methods=["GET"]),
             get("/v1/models/{name:path}", self.model, "/v1/models/{model}"),
             get("/v1/health/live", self.live),
             Route("/v1/health/ready", self._health_ready, methods=["GET"]),
@@ -90,51 +82,7 @@ class RuntimeServer:
         ]
         app = Starlette(routes=routes, exception_handlers={HTTPException: self._no_route})
         app.router.redirect_slashes = False  # a redirected POST loses its body in most clients
-        return PlainPaths(app)
-
-    async def rank(self, exchange: Exchange) -> bytes:
-        """POST /v1/ranking and the hosted form of it; a model in the path goes before the one in the body."""
-        parsed = nim.parse_ranking(exchange.body, self._rules)
-        call: RankCall = parsed.call
-        path = exchange.request.path_params
-        if "model" in path:
-            call = replace(call, model=f"{path['org']}/{path['model']}")
-        model = self._loaded().resolve(call.model, "rank")
-        exchange.model = model.name
-        if exchange.trace is not None:
-            exchange.trace.note({PASSAGES: len(call.passages)})
-        result = await self._pipeline.rank(model, call, exchange.deadline, exchange.trace)
-        self._conclude(exchange, result, parsed.ignored)
-        return nim.render_ranking(result)
-
-    async def rerank(self, exchange: Exchange) -> bytes:
-        """POST /v1/rerank, /v2/rerank, /rerank: Cohere's body and its relatives', or TEI's."""
-        asked = rerank.read(body_object(exchange.body), self._settings.max_passages, exchange.request.scope["path"])
-        model = self._loaded().resolve(asked.call.model, "rank")
-        exchange.model = model.name
-        if exchange.trace is not None:
-            exchange.trace.note({PASSAGES: len(asked.call.passages)})
-        result = await self._pipeline.rank(model, asked.call, exchange.deadline, exchange.trace)
-        self._conclude(exchange, result, asked.ignored)
-        exchange.headers["Emberank-Score"] = asked.score
-        ranking = Ranking(ranked=result.ranked, prompt_tokens=result.usage.prompt_tokens)
-        return rerank.render(asked, ranking, model=model.name, request_id=exchange.request_id)
-
-    async def embed(self, exchange: Exchange) -> bytes:
-        """POST /v1/embeddings."""
-        parsed = nim.parse_embeddings(exchange.body, self._rules)
-        call = parsed.call
-        model, suffix = self._loaded().resolve_embedder(call.model)
-        exchange.model = model.name
-        if suffix is not None:
-            call = replace(call, input_type=suffix)
-            if suffix == "query" and any(content.image is not None for content in call.inputs):
-                raise BadRequest(nim.IMAGE_AS_QUERY)
-        if exchange.trace is not None:
-            exchange.trace.note({INPUTS: len(call.inputs)})
-        result = await self._pipeline.embed(model, call, exchange.deadline, exchange.trace)
-        self._conclude(exchange, result, parsed.ignored)
-        return nim.render_embeddings(result, call.encoding_format)
+        return PlainPaths(app, OF_A_MODEL)
 
     def _loaded(self) -> Roster:
         """The models. While draining they are still there: a request that came before the signal is answered."""
@@ -142,43 +90,52 @@ class RuntimeServer:
             raise NotReady(f"the server is {self.state}", retry_after_s=1)
         return self.roster
 
-    def _conclude(self, exchange: Exchange, result: RankResult | EmbedResult, ignored: tuple[str, ...]) -> None:
-        """Say in headers what a NIM body has no place for."""
-        t = result.timings
-        exchange.headers["Server-Timing"] = f"tokenize;dur={t.tokenize_ms:.2f}, queue;dur={t.queue_ms:.2f}, engine;dur={t.engine_ms:.2f}"
-        if t.decode_ms:
-            exchange.headers["Server-Timing"] += f", decode;dur={t.decode_ms:.2f}"
-        exchange.headers["Emberank-Prompt-Tokens"] = str(result.usage.prompt_tokens)
-        if self.roster.named(result.model).random_weights:
-            exchange.headers["Emberank-Random-Weights"] = "true"
-        if exchange.trace is not None:
-            exchange.trace.note({PROMPT_TOKENS: result.usage.prompt_tokens})
-        if result.truncated:
-            exchange.headers["Emberank-Truncated"] = ",".join(map(str, result.truncated[:50])) + (",..." if len(result.truncated) > 50 else "")
-        if ignored:
-            exchange.headers["Emberank-Ignored-Fields"] = ", ".join(re.sub(r"[^A-Za-z0-9_.-]", "?", name)[:40] for name in ignored[:10])
-        self._metrics.served(model=result.model, prompt_tokens=result.usage.prompt_tokens, tokenize_s=t.tokenize_ms / 1e3)
+    def _listed(self, exchange: Exchange) -> list[Served]:
+        """All models; below a model's own base URL, that one."""
+        own = exchange.request.scope.get(MODEL)
+        return [about.served(model, self._settings) for model in (self.roster if own is None else [self._loaded().named(unquote(own))])]
 
     async def models(self, exchange: Exchange) -> bytes:
-        """GET /v1/models."""
-        return nim.render_models((model.name, model.created, about.owner(model)) for model in self.roster)
+        """GET /v1/models: OpenAI's list."""
+        return served.render_models(self._listed(exchange))
+
+    async def infinity_models(self, exchange: Exchange) -> bytes:
+        """GET /models: the same list for Infinity's clients."""
+        return served.render_infinity_models(self._listed(exchange))
+
+    async def info(self, exchange: Exchange) -> bytes:
+        """GET /info: TEI's, of the model in the path; else of the first reranker, or of the first model where there is none."""
+        self._loaded()
+        return served.render_info(served.first(self._listed(exchange)), __version__)
 
     async def model(self, exchange: Exchange) -> bytes:
         """GET /v1/models/{name}; the OpenAI SDK sends the name's slash as %2F."""
         model = self.roster.named(unquote(exchange.request.path_params["name"]))
-        return orjson.dumps(nim.model_entry(model.name, model.created, about.owner(model)))
+        return orjson.dumps(served.model_entry(about.served(model, self._settings)))
 
     async def live(self, exchange: Exchange) -> bytes:
         """The process runs and its event loop turns."""
         return nim.render_health(True, "live", word="live")
 
-    async def _health_ready(self, request: Request) -> Response:
-        """Ready only after every golden example came out right, and no more once draining or when the engine keeps failing."""
+    def _state(self) -> tuple[bool, str]:
+        """Ready only after every golden example came out right, and no more once draining or when the engine keeps failing; and the word for it."""
         failing = any(backend.batcher.failing for model in self.roster for backend in (model.backend, model.vision) if backend is not None)
         ready = self.ready and not failing
-        message = "ready" if ready else self.state if not self.ready else "the engine fails"
+        return ready, "ready" if ready else self.state if not self.ready else "the engine fails"
+
+    async def _health_ready(self, request: Request) -> Response:
+        """GET /v1/health/ready, NIM's."""
+        ready, message = self._state()
         headers = {} if ready else {"Retry-After": "1"}
         return Response(nim.render_health(ready, message, word="ready"), 200 if ready else 503, media_type="application/json", headers=headers)
+
+    async def _health(self, request: Request) -> Response:
+        """GET /health, TEI's, vLLM's and Infinity's."""
+        ready, message = self._state()
+        if ready:
+            return Response(served.render_health(time.time()), media_type="application/json")
+        error = NotReady(f"the server is {message}", retry_after_s=1)
+        return Response(render_error(error, request_id_of(request), "tei"), 503, media_type="application/json", headers={"Retry-After": "1"})
 
     async def metadata(self, exchange: Exchange) -> bytes:
         """GET /v1/metadata: what is served, on what, at which precision, and what the golden examples said."""
@@ -213,7 +170,7 @@ class RuntimeServer:
         )
 
     async def _no_route(self, request: Request, cause: Exception) -> Response:
-        """Starlette's own 404 and 405 in NIM's body."""
+        """Starlette's own 404 and 405 in the words of whose path it looks like."""
         status = cause.status_code if isinstance(cause, HTTPException) else 500
         path = request.scope["path"][:200]
         error: EmberankError = BadRequest("the request cannot be read", status=status)
@@ -225,4 +182,4 @@ class RuntimeServer:
         self._metrics.failed(route="none", kind=error.type)
         headers = dict(cause.headers or {}) if isinstance(cause, HTTPException) else {}
         headers["X-Request-Id"] = request_id = request_id_of(request)
-        return Response(nim.render_error(error, request_id, openai=False), status, media_type="application/json", headers=headers)
+        return Response(render_error(error, request_id, style_of(path)), status, media_type="application/json", headers=headers)

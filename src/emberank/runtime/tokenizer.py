@@ -8,7 +8,7 @@ A special token's own spelling in a caller's text (`</s>`, `<|eot_id|>`) is read
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tokenizers import Encoding, Tokenizer
 
 from emberank.contract.errors import BadRequest, InputTooLong, WeightsError
 from emberank.contract.inference import Truncate
+from emberank.runtime.chunks import Begins, Ruler
 from emberank.runtime.job import Sequence
 
 _MOST_CHARS = 1 << 20  # of one text; a tokenizer needs most of a second for so many without a word's end
@@ -27,7 +28,7 @@ _CUT_WORD = 128  # tokens at the cut that may be wrong: half of a word that Word
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One text, or one pair, ready for the network. `length` is its length before truncation, clipped at about twice the limit."""
+    """One text, or one pair, ready for the network. `length` is its length before truncation to the model's limit, clipped at about twice that."""
 
     sequence: Sequence
     length: int
@@ -51,11 +52,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What follows a lead: a text, the tokens that stand before the lead and are never cut (an image), and the longest sequence of its kind."""
+    """What follows a lead: a text, the longest sequence of its kind, the tokens that stand before the lead and are never cut (an image), and the most tokens
+    of what is tokenised with the text: the text by itself, or the lead with it where the two do not divide."""
 
     text: str
     limit: int
     block: list[int] = field(default_factory=list)
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,11 @@ class _Read:
     ids: list[int]
     length: int
     whole: bool = True  # all of the text was read
+    cut: bool = False
+
+    def first(self, most: int | None) -> _Read:
+        """Its first `most` tokens, as though there were no others; None: all."""
+        return self if most is None or self.length <= most else _Read(self.ids[:most], most, self.whole, True)
 
 
 class TextTokenizer:
@@ -91,16 +99,16 @@ class TextTokenizer:
             raise WeightsError(f"{path} cannot be read: {cause}") from cause
         return cls(tokenizer, limit, over_length_status)
 
-    def singles(self, texts: list[str], truncate: Truncate) -> list[Encoded]:
-        """Encode each text by itself. Raises InputTooLong when truncate is NONE and one is too long."""
+    def singles(self, texts: list[str], truncate: Truncate, most: int | None = None) -> list[Encoded]:
+        """Encode each text, or its first `most` tokens, by itself. Raises InputTooLong when truncate is NONE and what is left is too long for the model."""
         room = self.limit - self._single.size
-        return [self._one(read, room, truncate) for read in self._read(texts, room, truncate)]
+        return [self._one(read.first(most), room, truncate) for read in self._read(texts, room, truncate)]
 
-    def pairs(self, first: str, seconds: list[str], truncate: Truncate) -> list[Encoded]:
-        """Encode (first, second) pairs; over-long pairs are cut from the right, starting with the second, as NIM's END says."""
+    def pairs(self, first: str, seconds: list[str], truncate: Truncate, most: int | None = None) -> list[Encoded]:
+        """Encode (first, second) pairs, of a second its first `most` tokens; over-long pairs are cut from the right, starting with the second, as NIM's END says."""
         room = self.limit - self._pair.size
         head = self._read([first], room, "END")[0]
-        return [self._two(head, read, room, truncate) for read in self._read(seconds, room, "END")]
+        return [self._two(head, read.first(most), room, truncate) for read in self._read(seconds, room, "END")]
 
     def joined(self, frame: Frame, lead: str, tails: list[Tail], truncate: Truncate, *, divides: bool = True) -> list[Encoded]:
         """Each of `tails` behind the one `lead` as one text, the tail's block before them, the frame around all.
@@ -117,7 +125,8 @@ class TextTokenizer:
             head = self._read([lead], most, truncate)[0]
         else:
             texts = [lead + text for text in texts]
-        return [self._joined(frame, tail, head, read, room, truncate) for tail, read, room in zip(tails, self._read(texts, most, truncate), rooms)]
+        reads = [read.first(tail.most) for tail, read in zip(tails, self._read(texts, most, truncate))]
+        return [self._joined(frame, tail, head, read, room, truncate) for tail, read, room in zip(tails, reads, rooms)]
 
     def divides(self, lead: str, tail: str) -> bool:
         """Whether tokenising `lead` and `tail` apart gives what tokenising them together gives."""
@@ -126,6 +135,33 @@ class TextTokenizer:
     def ids(self, text: str) -> list[int]:
         """All of a short text, without special tokens."""
         return self._encode([text])[0]
+
+    def length(self, text: str) -> int:
+        """Tokens of a text of any length without special tokens, clipped at about twice the limit."""
+        return self._read([text], self.limit, "END")[0].length
+
+    def ruler_of_singles(self, most: int | None) -> Ruler:
+        """What a single text may be long."""
+        return self.ruler(self.limit - self._single.size, most)
+
+    def ruler_of_seconds(self, first: str, most: int | None) -> Ruler:
+        """What the second of a pair may be long beside `first`."""
+        return self.ruler(self.limit - self._pair.size - self.length(first), most)
+
+    def ruler(self, room: int, most: int | None, fill: Callable[[str], str] = lambda text: text) -> Ruler:
+        """What a text may be long inside of what `fill` makes of it, when that has room for so many tokens. The tokens of an empty text's are not its own."""
+        base = self.length(fill(""))
+        return Ruler(
+            most=room - base if most is None else min(room - base, most),
+            count=lambda text: len(self.ids(fill(text))) - base,
+            begins=self._begins,
+            status=self._over_length_status,
+        )
+
+    def _begins(self, text: str) -> Begins:
+        offsets = self._tokenizer.encode_batch([text], add_special_tokens=False)[0].offsets
+        # Tokens that a normalizer moved or made stand where the one before them does.
+        return np.maximum.accumulate(np.array([begin for begin, _ in offsets], np.int64))
 
     def framed(self, opening: str = "", closing: str = "") -> Frame:
         """The tokens around a single text, `opening` and `closing` inside them."""
@@ -157,14 +193,14 @@ class TextTokenizer:
             if truncate == "NONE":
                 raise InputTooLong(total, tail.limit, status=self._over_length_status)
             ids = ids[max(0, len(ids) - room) :] if truncate == "START" else ids[:room]
-        return Encoded(Sequence(np.array([*frame.before, *tail.block, *ids, *frame.after], np.int32)), total, length > room)
+        return Encoded(Sequence(np.array([*frame.before, *tail.block, *ids, *frame.after], np.int32)), total, length > room or read.cut)
 
     def _one(self, read: _Read, room: int, truncate: Truncate) -> Encoded:
         ids, length = read.ids, read.length + self._single.size
         if read.length > room:
             self._refuse(length, truncate)
             ids = ids[max(0, len(ids) - room) :] if truncate == "START" else ids[:room]
-        return Encoded(_sequence(self._single, [ids]), length, read.length > room)
+        return Encoded(_sequence(self._single, [ids]), length, read.length > room or read.cut)
 
     def _two(self, first: _Read, second: _Read, room: int, truncate: Truncate) -> Encoded:
         length = first.length + second.length
@@ -173,7 +209,7 @@ class TextTokenizer:
             self._refuse(length + self._pair.size, truncate)
             ids = ids[:room]
             others = others[: room - len(ids)]
-        return Encoded(_sequence(self._pair, [ids, others]), length + self._pair.size, length > room)
+        return Encoded(_sequence(self._pair, [ids, others]), length + self._pair.size, length > room or second.cut)
 
     def _refuse(self, length: int, truncate: Truncate) -> None:
         if truncate == "NONE":

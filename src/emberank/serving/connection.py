@@ -16,7 +16,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from emberank.contract.errors import BadRequest
-from emberank.dialects import nim
+from emberank.dialects.errors import render_error
 from emberank.serving.presence import EXTENSION
 
 _LINGER_S = 2.0
@@ -156,7 +156,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP: the same answer as uvicorn's, in a body that NIM's clients can read."""
-        body = nim.render_error(BadRequest(msg), "", openai=False)
+        body = render_error(BadRequest(msg), "", "nim")
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(head.encode("ascii") + body)
         self.transport.close()

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from emberank.contract.errors import BadRequest, EmberankError, PayloadTooLarge, QueueFull, RequestTimeout, ServerFault, Unauthorized
-from emberank.dialects import nim
+from emberank.dialects.errors import ErrorStyle, render_error
 from emberank.serving.metrics import DoorMetrics
 from emberank.serving.presence import WhileConnected, client_left, line_of
 from emberank.settings import DoorSettings
@@ -69,8 +69,11 @@ class Exchanges:
         self._buffered = 0  # bytes of bodies in memory, all requests together
         metrics.buffered.set_function(lambda: self._buffered)
 
-    def endpoint(self, route: str, handler: Handler, *, openai_errors: bool = False, level: int = logging.INFO) -> Callable[[Request], Awaitable[Response]]:
-        """A Starlette endpoint that runs `handler` for `route` (the label in logs and metrics). `level` is that of its log line."""
+    def endpoint(self, route: str, handler: Handler, *, errors: ErrorStyle = "nim", level: int = logging.INFO) -> Callable[[Request], Awaitable[Response]]:
+        """A Starlette endpoint that runs `handler` for `route` (the label in logs and metrics).
+
+        `errors` is the shape of its errors' bodies; `level` is that of its log line.
+        """
 
         async def respond(request: Request) -> Response:
             began = time.monotonic()
@@ -81,7 +84,7 @@ class Exchanges:
             try:
                 response = await self._answer(exchange, handler)
             except EmberankError as error:
-                response = self._refusal(route, error, request_id, openai_errors)
+                response = self._refusal(route, error, request_id, errors)
             except (ClientDisconnect, asyncio.CancelledError) as cause:
                 if isinstance(cause, asyncio.CancelledError) and not client_left(cause):
                     raise
@@ -90,7 +93,7 @@ class Exchanges:
                 log.exception("request failed", extra={"action": "request_failed", "request_id": request_id, "route": route})
                 fault = ServerFault()
                 fault.__cause__ = cause
-                response = self._refusal(route, fault, request_id, openai_errors)
+                response = self._refusal(route, fault, request_id, errors)
             if exchange.trace is not None:
                 exchange.trace.note({MODEL: exchange.model, REQUEST_ID: request_id})
                 exchange.trace.end(response.status_code)
@@ -156,7 +159,7 @@ class Exchanges:
         if self._buffered > self._settings.max_buffered_bytes and self._buffered > taken.size:
             raise QueueFull("the server is holding as many request bodies as it may", status=self._settings.queue_full_status, retry_after_s=1)
 
-    def _refusal(self, route: str, error: EmberankError, request_id: str, openai: bool) -> Response:
+    def _refusal(self, route: str, error: EmberankError, request_id: str, style: ErrorStyle) -> Response:
         self._metrics.failed(route=route, kind=error.type)
         headers = {"X-Request-Id": request_id}
         if error.retry_after_s is not None:
@@ -167,7 +170,7 @@ class Exchanges:
             headers["Connection"] = "close"  # the rest of the body is not read
         if error.http_status >= 500:
             log.warning(error.message, extra={"action": "request_refused", "request_id": request_id, "status": error.http_status})
-        return Response(nim.render_error(error, request_id, openai=openai), error.http_status, media_type="application/json", headers=headers)
+        return Response(render_error(error, request_id, style), error.http_status, media_type="application/json", headers=headers)
 
     def _record(self, route: str, exchange: Exchange, status: int, began: float, level: int) -> None:
         seconds = time.monotonic() - began

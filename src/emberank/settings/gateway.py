@@ -33,9 +33,20 @@ class GatewaySettings(DoorSettings):
     forge_patience_s: float = row(
         30.0, "seconds", "How long a request for a cold model waits for a forge that cannot be reached, as while it restarts, before it gets a 503.", 0, 3600
     )
+    remote_timeout_s: float = row(
+        60.0,
+        "seconds",
+        "How long one try at a remote server may take; a version may have its own `timeout_s`. The request's deadline counts as well.",
+        0.05,
+        3600,
+    )
+    remote_retries: int = row(2, "tries", "How often a call that a remote server did not answer is sent again, within the request's deadline.", 0, 10)
     max_in_flight: int = row(4096, "requests", "Requests being answered at one time before new ones are refused with Retry-After.", 1, 1 << 20)
     max_upstream_connections: int = row(256, "connections", "Connections to one endpoint.", 1, 1 << 16)
     max_passages: int = row(512, "passages", "Passages in one ranking request; 512 is NIM's limit, 1000 the hosted one's.", 1, 100_000)
+    max_documents: int = row(
+        10_000, "documents", "Documents in one request of the other rerank dialects; an endpoint is asked for `max_passages` of them at one time.", 1, 1_000_000
+    )
     max_inputs: int = row(8192, "inputs", "Inputs in one embeddings request.", 1, 1_000_000)
     default_truncate: Literal["NONE", "START", "END"] = row(
         "NONE", "name", "What is done with an over-long input when the request does not say: NONE refuses it, as NIM does."

@@ -72,6 +72,9 @@ class RuntimeSettings(DoorSettings):
     max_queue_size: int = row(1024, "requests", "Requests waiting or running before new ones are refused.", 1, 1 << 20)
     max_queue_tokens: int = row(4 << 20, "tokens", "Tokens waiting before new requests are refused: the bound on the queue's memory.", 1024, 1 << 30)
     max_passages: int = row(512, "passages", "Passages in one ranking request; 512 is NIM's limit, 1000 the hosted one's.", 1, 100_000)
+    max_documents: int = row(
+        10_000, "documents", "Documents in one request of the other rerank dialects; they are worked on `max_passages` at one time.", 1, 1_000_000
+    )
     max_inputs: int = row(8192, "inputs", "Inputs in one embeddings request.", 1, 1_000_000)
     default_truncate: Literal["NONE", "START", "END"] = row(
         "NONE", "name", "What is done with an over-long input when the request does not say: NONE refuses it, as NIM does."

@@ -1,4 +1,4 @@
-"""Both event loops, and a bound on every wait."""
+"""Both event loops, a bound on every wait, and both clients."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from client_kinds import Kind
 from wire import WAIT_S
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -31,3 +32,14 @@ def run(request: pytest.FixtureRequest) -> Run:
             return runner.run(bounded(coroutine))
 
     return go
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORGE_API_BASE", "FORGE_API_KEY", "EMBERANK_API_BASE", "EMBERANK_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return Kind(request.param)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import orjson
 import pytest
 
+from client_kinds import KEY, RANKED, Calling, Kind, always, asked, in_turn, refusal, served
 from emberank.client import AsyncClient, Client
 from emberank.contract.errors import (
     BadRequest,
@@ -28,91 +27,8 @@ from emberank.contract.errors import (
     ServerFault,
     Unauthorized,
 )
-from emberank.dialects import nim
-from loopback import Playing, Script, Talk, answer, certificate, playing
+from loopback import Talk, answer, certificate
 from wire import WAIT_S
-
-KEY = "fk-0123456789abcdef"
-RANKED = b'{"rankings":[{"index":1,"logit":2.5},{"index":0,"logit":-1}],"usage":{"prompt_tokens":9,"total_tokens":9}}'
-Calling = Callable[[Any], Any]
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FORGE_API_BASE", "FORGE_API_KEY", "EMBERANK_API_BASE", "EMBERANK_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@contextlib.contextmanager
-def served(script: Script, tls: Any = None) -> Iterator[Playing]:
-    """A server that plays in a thread of its own."""
-    started, ended = threading.Event(), asyncio.Event()
-    found: list[tuple[Playing, asyncio.AbstractEventLoop]] = []
-
-    async def serve() -> None:
-        async with playing(script, tls) as server:
-            found.append((server, asyncio.get_running_loop()))
-            started.set()
-            await ended.wait()
-
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(asyncio.run, serve())
-        assert started.wait(WAIT_S)
-        try:
-            yield found[0][0]
-        finally:
-            found[0][1].call_soon_threadsafe(ended.set)
-            done.result(WAIT_S)
-
-
-def always(said: bytes) -> Script:
-    async def script(talk: Talk) -> None:
-        while True:
-            await talk.request()
-            await talk.send(said)
-
-    return script
-
-
-class Kind:
-    """One of the two clients: `ask` makes one, does one thing with it and closes it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.slept: list[float] = []
-
-    def ask(self, base: str, calling: Calling, **options: Any) -> Any:
-        options = {"base_url": base, "api_key": KEY, "timeout_s": WAIT_S} | options
-        if self.name == "Client":
-            with Client(**options, sleep=self.slept.append) as client:
-                return calling(client)
-
-        async def go() -> Any:
-            async def sleep(seconds: float) -> None:
-                self.slept.append(seconds)
-
-            async with AsyncClient(**options, sleep=sleep) as client:
-                return await calling(client)
-
-        return asyncio.run(go())
-
-    def refused(self, base: str, calling: Calling, **options: Any) -> EmberankError:
-        with pytest.raises(EmberankError) as raised:
-            self.ask(base, calling, **options)
-        assert KEY not in f"{raised.value!r} {raised.value} {raised.value.__cause__!r}"
-        return raised.value
-
-
-@pytest.fixture(params=["Client", "AsyncClient"])
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return Kind(request.param)
-
-
-def asked(server: Playing, at: int = -1) -> tuple[str, dict[str, str], Any]:
-    """(request line, headers, body) of a request."""
-    head, _, body = server.asked[at][1].partition(b"\r\n\r\n")
-    line, *rest = head.decode("latin-1").split("\r\n")
-    return line.removesuffix(" HTTP/1.1"), {name.lower(): value for name, value in (each.split(": ", 1) for each in rest)}, orjson.loads(body) if body else None
 
 
 def test_a_ranking_goes_out_in_nim_s_shape_and_comes_back_with_all_that_is_known_of_it(kind: Kind) -> None:
@@ -171,36 +87,52 @@ TARGET = {"gpu_type": "L40S", "region": "eu-north1"}
 FILTERED = "?model_version=v1&gpu_type=L40S&region=eu-north1"
 
 
+ROUTES = {"slug": "m", "filters": {}, "routes": [], "reason": "no pool", "alternatives": []}
+ESTIMATE = {"slug": "m", "model_version": "v1", **TARGET, "confidence": "low", "cold_confidence": "none", "payload": {"tokens": 900}, "shape": "new"}
+RELIABILITY = {"slug": "m", "model_version": "v1", "reliability_status": "verified", "supported_rows": 0, "total_rows": 0, "rows": []}
+STATUS = {"slug": "m", "version": "v2", "phase": "COLD", "endpoints": []}
+STARTED = {"slug": "m", "version": "v1", **TARGET, "phase": "WARM", "was_cold_start": True, "keep_warm": False, "startup_ms": 812}
+STOPPED = {"slug": "m", "stopped": [{"version": "v1", **TARGET, "phase": "DRAINING"}], "message": ""}
+MADE = {"key_id": "k1", "name": "ci", "state": "active", "scopes": ["inference"], "key": "ember_k1_secret"}
+
+
 @pytest.mark.parametrize(
-    ("calling", "line", "body"),
+    ("calling", "line", "body", "said"),
     [
-        (lambda c: c.model("o/m"), "GET /v1/models/o%2Fm", None),
-        (lambda c: c.routes("m", model_version="v1", **TARGET), f"GET /v1/models/m/inference-routes{FILTERED}", None),
-        (lambda c: c.estimate("m", model_version="v1", **TARGET), f"GET /v1/models/m/run-estimate{FILTERED}", None),
-        (lambda c: c.estimate("m", tokens=900, passages=3), "GET /v1/models/m/run-estimate?tokens=900&passages=3", None),
-        (lambda c: c.reliability("m", model_version="v1", **TARGET), f"GET /v1/models/m/reliability{FILTERED}", None),
-        (lambda c: c.reliability("m"), "GET /v1/models/m/reliability", None),
-        (lambda c: c.status("m", version="v2"), "GET /v1/model-families/m/status?version=v2", None),
-        (lambda c: c.start("m", version="v1", **TARGET), "POST /v1/model-families/m/start", {"run_until_stopped": False, "version": "v1"} | TARGET),
-        (lambda c: c.start("m", run_until_stopped=True), "POST /v1/model-families/m/start", {"run_until_stopped": True}),
-        (lambda c: c.stop("m", **TARGET), "POST /v1/model-families/m/stop", TARGET),
+        (lambda c: c.model("o/m"), "GET /v1/models/o%2Fm", None, {"id": "o/m", "versions": []}),
+        (lambda c: c.routes("m", model_version="v1", **TARGET), f"GET /v1/models/m/inference-routes{FILTERED}", None, ROUTES),
+        (lambda c: c.estimate("m", model_version="v1", **TARGET), f"GET /v1/models/m/run-estimate{FILTERED}", None, ESTIMATE),
+        (lambda c: c.estimate("m", tokens=900, passages=3), "GET /v1/models/m/run-estimate?tokens=900&passages=3", None, ESTIMATE),
+        (lambda c: c.reliability("m", model_version="v1", **TARGET), f"GET /v1/models/m/reliability{FILTERED}", None, RELIABILITY),
+        (lambda c: c.reliability("m"), "GET /v1/models/m/reliability", None, RELIABILITY),
+        (lambda c: c.status("m", version="v2"), "GET /v1/model-families/m/status?version=v2", None, STATUS),
+        (lambda c: c.start("m", version="v1", **TARGET), "POST /v1/model-families/m/start", {"run_until_stopped": False, "version": "v1"} | TARGET, STARTED),
+        (lambda c: c.start("m", run_until_stopped=True), "POST /v1/model-families/m/start", {"run_until_stopped": True}, STARTED),
+        (lambda c: c.stop("m", **TARGET), "POST /v1/model-families/m/stop", TARGET, STOPPED),
         (
             lambda c: c.create_key("ci", scopes=["inference"], monthly_usd=5, models=["m"]),
             "POST /v1/keys",
             {"name": "ci", "scopes": ["inference"], "monthly_usd": 5, "models": ["m"]},
+            MADE,
         ),
     ],
 )
-def test_every_other_method_asks_its_route_and_gives_the_answer_as_it_is(kind: Kind, calling: Calling, line: str, body: object) -> None:
-    with served(always(answer(b'{"slug":"m"}'))) as server:
-        assert kind.ask(server.url, calling) == {"slug": "m"}
+def test_every_other_method_asks_its_route_and_gives_the_answer_as_it_is(kind: Kind, calling: Calling, line: str, body: object, said: dict[str, Any]) -> None:
+    with served(always(answer(orjson.dumps(said)))) as server:
+        got = kind.ask(server.url, calling)
         assert (asked(server)[0], asked(server)[2]) == (line, body)
+    assert got == said
+    assert all(getattr(got, name) == said[name] for name in ("slug", "phase", "key", "confidence", "supported_rows", "reason") if name in said)
 
 
 def test_lists_are_lists(kind: Kind) -> None:
     with served(always(answer(b'{"object":"list","data":[{"id":"m"}]}'))) as server:
-        assert kind.ask(server.url, lambda client: client.models()) == [{"id": "m"}]
-        assert kind.ask(server.url, lambda client: client.keys()) == [{"id": "m"}]
+        models = kind.ask(server.url, lambda client: client.models())
+        assert models == [{"id": "m"}]
+        assert models[0].id == "m"
+    key = {name: value for name, value in MADE.items() if name != "key"}
+    with served(always(answer(orjson.dumps({"object": "list", "data": [key]})))) as server:
+        assert kind.ask(server.url, lambda client: client.keys()) == [key]
         assert asked(server)[0] == "GET /v1/keys"
     with served(always(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
         assert kind.ask(server.url, lambda client: client.revoke_key("k-1")) is None
@@ -208,8 +140,10 @@ def test_lists_are_lists(kind: Kind) -> None:
 
 
 def test_a_start_need_not_be_waited_for(kind: Kind) -> None:
-    with served(always(answer(b'{"slug":"m"}', status=b"202 Accepted"))) as server:
-        assert kind.ask(server.url, lambda client: client.start("m", wait=False)) == {"slug": "m"}
+    starting = STARTED | {"phase": "STARTING", "startup_ms": None}
+    with served(always(answer(orjson.dumps(starting), status=b"202 Accepted"))) as server:
+        got = kind.ask(server.url, lambda client: client.start("m", wait=False))
+        assert (got.phase, got.startup_ms) == ("STARTING", None)
         assert asked(server)[1]["prefer"] == "respond-async"
 
 
@@ -277,39 +211,22 @@ def test_what_cannot_be_asked_is_refused_here(kind: Kind, calling: Calling) -> N
     "error", [BadRequest("no"), Unauthorized("no key"), Forbidden("not yours"), ModelNotFound("x", ("m",)), ServerFault(), DeadlineExceeded("late")]
 )
 def test_a_refusal_is_raised_as_what_it_is_and_not_asked_again(kind: Kind, error: EmberankError) -> None:
-    said = answer(nim.render_error(error, "r", openai=False), b"Retry-After: 1", status=b"%d No" % error.http_status)
-    with served(always(said)) as server:
+    with served(always(refusal(error, b"Retry-After: 1"))) as server:
         raised = kind.refused(server.url, lambda client: client.model("x"))
         assert (type(raised), raised.message) == (type(error), error.message)
         assert len(server.asked) == 1
     assert kind.slept == []
 
 
-def busy(*said: bytes) -> Script:
-    """These, one after the other over all connections, and then a good answer."""
-    left = list(said)
-
-    async def script(talk: Talk) -> None:
-        while True:
-            await talk.request()
-            await talk.send(left.pop(0) if left else answer(RANKED))
-
-    return script
-
-
-def refusal(error: EmberankError, *headers: bytes) -> bytes:
-    return answer(nim.render_error(error, "r", openai=False), *headers, status=b"%d Busy" % error.http_status)
-
-
 def test_a_busy_server_is_asked_again_when_it_says(kind: Kind) -> None:
-    with served(busy(refusal(QueueFull("full"), b"Retry-After: 2"), refusal(NotReady("starting"), b"Retry-After: 3"))) as server:
+    with served(in_turn(refusal(QueueFull("full"), b"Retry-After: 2"), refusal(NotReady("starting"), b"Retry-After: 3"))) as server:
         assert kind.ask(server.url, lambda client: client.rank("q", ["a"])).rankings
         assert len(server.asked) == 3
     assert kind.slept == [2.0, 3.0]
 
 
 def test_a_busy_server_that_does_not_say_when_is_not_asked_again(kind: Kind) -> None:
-    with served(busy(refusal(NotReady("starting")))) as server:
+    with served(in_turn(refusal(NotReady("starting")))) as server:
         assert isinstance(kind.refused(server.url, lambda client: client.models()), NotReady)
         assert len(server.asked) == 1
 

@@ -13,9 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emberank.contract.errors import BadRequest, InputTooLong, ModelNotFound, QueueFull, ServerFault
-from emberank.contract.inference import Content, EmbedCall, EmbedResult, RankCall, Ranked, RankResult, Timings, Usage
+from emberank.contract.inference import Content, EncodingFormat, RankCall, Ranked, RankResult, Timings, Usage
 from emberank.dialects import nim
+from emberank.dialects.answers import Embeddings
+from emberank.dialects.asked import AskedEmbed, Told
 from emberank.dialects.nim import Rules
+from emberank.dialects.openai_embeddings import FIELDS, read_embeddings
+from emberank.dialects.reading import body_object
+from emberank.dialects.served import Served, render_models
 
 QUERY = {"text": "which way should i go?"}
 PASSAGES = [{"text": "two roads diverged in a yellow wood"}, {"text": "the ice"}]
@@ -30,8 +35,8 @@ def rank(rules: Rules | None = None, **fields: Any) -> nim.Parsed[RankCall]:
     return nim.parse_ranking(json.dumps({"query": QUERY, "passages": PASSAGES} | fields).encode(), rules or Rules())
 
 
-def embed(rules: Rules | None = None, **fields: Any) -> nim.Parsed[EmbedCall]:
-    return nim.parse_embeddings(json.dumps({"input": "text"} | fields).encode(), rules or Rules())
+def embed(rules: Rules | None = None, **fields: Any) -> AskedEmbed:
+    return read_embeddings(body_object(json.dumps({"input": "text"} | fields).encode()), rules or Rules())
 
 
 def rank_refused(rules: Rules | None = None, **fields: Any) -> str:
@@ -101,7 +106,10 @@ def test_a_top_n_that_is_no_count_is_refused() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"return_documents": True}, "return_documents: unknown field, expected one of model, query, passages, truncate, top_n, top_k"),
+        (
+            {"return_documents": True},
+            "return_documents: unknown field, expected one of model, query, passages, truncate, top_n, top_k, score_mode, max_tokens_per_doc, max_chunks_per_doc",
+        ),
         ({"query": {"text": "a", "image": PNG}}, "query.image: unknown field, expected one of text"),
         ({"passages": [{"text": "a"}, {"text": "b", "title": "t"}]}, "passages[1].title: unknown field, expected one of text, image"),
     ],
@@ -238,7 +246,7 @@ def test_a_blank_input_is_refused_in_nims_words(value: object, place: int) -> No
         (3, "input must be a string or an array of strings, not a number"),
         ([True], "input[0] must be a string, not a boolean"),
         ([None], "input[0] must be a string, not null"),
-        (["a", {"text": "b"}], "input[1] must be a string, not an object"),
+        (["a", {"texts": "b"}], "input[1].texts: unknown field, expected one of text, image"),
     ],
 )
 def test_an_input_of_another_kind_is_refused(value: object, said: str) -> None:
@@ -285,7 +293,7 @@ def test_five_embedding_types_are_known(value: str) -> None:
 
 
 @pytest.mark.claim("nim:embeddings:embedding-type-error")
-@pytest.mark.parametrize("value", ["bad", "int4", "", 1, True, ["float"], {"a": 1}])
+@pytest.mark.parametrize("value", ["bad", "int4", "", 1, True, ["double"], {"a": 1}])
 def test_another_embedding_type_is_refused_in_nims_words(value: object) -> None:
     assert embed_refused(embedding_type=value) == "Input should be 'float', 'binary', 'ubinary', 'int8' or 'uint8'"
 
@@ -410,10 +418,10 @@ def test_an_image_as_a_query_is_refused_in_nims_words(value: object) -> None:
     assert embed(input=value, input_type="passage").call.input_type == "passage"
 
 
-@given(st.dictionaries(st.sampled_from([*nim.EMBEDDING_FIELDS, "other"]), JSON))
+@given(st.dictionaries(st.sampled_from([*FIELDS, "other"]), JSON))
 def test_any_json_object_is_an_embeddings_call_or_a_bad_request(fields: dict[str, Any]) -> None:
     with contextlib.suppress(BadRequest):
-        assert nim.parse_embeddings(json.dumps(fields).encode(), Rules()).call.inputs
+        assert read_embeddings(body_object(json.dumps(fields).encode()), Rules()).call.inputs
 
 
 # --- answers
@@ -433,13 +441,14 @@ def test_a_logit_is_written_so_that_it_reads_back_as_the_same_float32() -> None:
     assert np.array_equal(np.array([ranked["logit"] for ranked in read], np.float32), values)
 
 
-def _embedded(vectors: np.ndarray[Any, Any]) -> EmbedResult:
-    return EmbedResult(model="acme/m", vectors=vectors, usage=Usage(prompt_tokens=7), timings=TIMINGS)
+def _embedded(vectors: np.ndarray[Any, Any], encoding_format: EncodingFormat) -> bytes:
+    asked = embed(encoding_format=encoding_format)
+    return asked.render(Embeddings(vectors=vectors, prompt_tokens=7), Told(model="acme/m", request_id="r"))
 
 
 @pytest.mark.claim("nim:embeddings:response-shape")
 def test_an_embeddings_answer_is_openais_list() -> None:
-    answer = json.loads(nim.render_embeddings(_embedded(np.array([[0.5, -0.25], [1, 0]], np.float32)), "float"))
+    answer = json.loads(_embedded(np.array([[0.5, -0.25], [1, 0]], np.float32), "float"))
     assert answer == {
         "object": "list",
         "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -0.25]}, {"object": "embedding", "index": 1, "embedding": [1.0, 0.0]}],
@@ -451,7 +460,7 @@ def test_an_embeddings_answer_is_openais_list() -> None:
 @pytest.mark.claim("nim:embeddings:base64-little-endian-float32")
 def test_base64_is_the_vectors_little_endian_float32_bytes() -> None:
     vectors = np.array([[0.1, -2.0, 3e-7]], ">f4")  # big-endian in memory: the wire's order is not the machine's
-    text = json.loads(nim.render_embeddings(_embedded(vectors), "base64"))["data"][0]["embedding"]
+    text = json.loads(_embedded(vectors, "base64"))["data"][0]["embedding"]
     assert base64.b64decode(text) == vectors.astype("<f4").tobytes()
 
 
@@ -459,7 +468,7 @@ def test_base64_is_the_vectors_little_endian_float32_bytes() -> None:
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 def test_base64_of_a_compressed_type_is_one_byte_an_entry(dtype: Any) -> None:
     vectors = np.array([[1, 127, 0]], dtype)
-    text = json.loads(nim.render_embeddings(_embedded(vectors), "base64"))["data"][0]["embedding"]
+    text = json.loads(_embedded(vectors, "base64"))["data"][0]["embedding"]
     assert np.array_equal(np.frombuffer(base64.b64decode(text), dtype), vectors[0])
 
 
@@ -520,10 +529,9 @@ def test_a_full_queue_says_when_to_come_back() -> None:
 
 @pytest.mark.claim("nim:models:list-shape")
 def test_the_list_of_models_has_openais_shape_with_root_equal_to_id() -> None:
-    assert json.loads(nim.render_models([("acme/m", 1779146207, "acme")])) == {
-        "object": "list",
-        "data": [{"id": "acme/m", "object": "model", "created": 1779146207, "owned_by": "acme", "root": "acme/m"}],
-    }
+    entry = {"id": "acme/m", "object": "model", "created": 1779146207, "owned_by": "acme", "root": "acme/m", "model_type": "ranking"}
+    model = Served(id="acme/m", task="rank", created=1779146207, owner="acme")
+    assert json.loads(render_models([model])) == {"object": "list", "data": [entry]}
 
 
 @pytest.mark.claim("nim:health:both-generations")

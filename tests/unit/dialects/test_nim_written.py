@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from emberank.contract.inference import Content, EmbedCall, RankCall
 from emberank.dialects import nim
 from emberank.dialects.nim import Rules
+from emberank.dialects.openai_embeddings import read_embeddings
+from emberank.dialects.reading import body_object
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 SVG = "data:image/svg+xml;base64,PHN2Zy8+"
@@ -45,7 +47,7 @@ def test_a_ranking_comes_back_as_it_was(call: RankCall) -> None:
     )
 )
 def test_an_embeddings_call_comes_back_as_it_was(call: EmbedCall) -> None:
-    assert nim.parse_embeddings(nim.write_embeddings(call, "served"), STRICT).call == replace(call, model="served")
+    assert read_embeddings(body_object(nim.write_embeddings(call, "served")), STRICT).call == replace(call, model="served")
 
 
 @pytest.mark.parametrize(
@@ -59,14 +61,14 @@ def test_an_embeddings_call_comes_back_as_it_was(call: EmbedCall) -> None:
 )
 def test_inputs_with_images_come_back_as_they_were(contents: tuple[Content, ...]) -> None:
     call = EmbedCall(model=None, inputs=contents, truncate="NONE", embedding_type="float")
-    assert nim.parse_embeddings(nim.write_embeddings(call, "m"), STRICT).call.inputs == contents
+    assert read_embeddings(body_object(nim.write_embeddings(call, "m")), STRICT).call.inputs == contents
 
 
 def test_what_is_as_nims_defaults_have_it_is_left_out() -> None:
     call = EmbedCall(model=None, inputs=(Content("a"),), truncate="NONE")
     assert json.loads(nim.write_embeddings(call, "m")) == {"model": "m", "input": ["a"], "truncate": "NONE"}
     compressed = replace(call, embedding_type="int8", encoding_format="base64", input_type="query")
-    assert nim.parse_embeddings(nim.write_embeddings(compressed, "m"), STRICT).call == replace(compressed, model="m")
+    assert read_embeddings(body_object(nim.write_embeddings(compressed, "m")), STRICT).call == replace(compressed, model="m")
 
 
 def test_a_cut_answer_keeps_order_numbers_and_usage() -> None:

@@ -21,6 +21,7 @@ class FakeServer:
 
     url: str = ""
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
     connections: set[Any] = field(default_factory=set)
     answer: tuple[int, bytes] | None = None  # said instead of the true answer
     hang_up: bool = False  # closes each connection after its answer, without saying so
@@ -46,6 +47,7 @@ def server() -> Iterator[FakeServer]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             fake.calls.append((self.path, body))
+            fake.keys.append(self.headers["Authorization"])
             fake.connections.add(self.client_address)
             status, raw = fake.reply(self.path, body)
             self.send_response(status)
@@ -159,3 +161,12 @@ def test_a_server_that_does_not_answer_is_given_up_after_the_timeout() -> None:
 def test_an_address_that_is_none_is_refused_before_anything_is_sent(url: str) -> None:
     with pytest.raises(SettingError):
         http_scorer(url, None)
+
+
+def test_a_key_and_a_version_are_sent_when_there_are_some(server: FakeServer) -> None:
+    with http_scorer(server.url, "m", version="v2", key="k-1") as scorer:
+        scorer("q", ["1"])
+    with http_scorer(server.url, "m") as scorer:
+        scorer("q", ["1"])
+    assert server.keys == ["Bearer k-1", None]
+    assert [call[1].get("model_version", "none") for call in server.calls] == ["v2", "none"]

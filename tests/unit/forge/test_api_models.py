@@ -71,6 +71,8 @@ def test_a_catalogue_entry_has_every_field_of_the_page_and_a_table_for_each_vers
     v1, v2 = entry["versions"]
     assert (v1["name"], v2["name"], v2["idle_after_s"]) == ("v1", "v2", 60)
     assert v1["readiness"] == "2/3 verified · 1 unavailable"
+    assert {"slope": 0.5, "intercept": -1.0, "data": "ours, n = 900", "ece": None}.items() <= v1["calibration"].items()
+    assert v2["calibration"] is None
     assert v1["memory"]["observed_bytes"] == 15_100_000_000
     assert [(row["gpu_type"], row["status"]) for row in v1["targets"]] == [("B200", "works"), ("CPU", "works"), ("H200", "unavailable")]
     assert v1["targets"][2]["published"]["model_ms_p50"] == 574.0

@@ -282,7 +282,11 @@ def test_a_server_of_ones_own_may_answer_for_a_model_of_the_catalogue() -> None:
         ('name = "v1"', 'name = "v1"\nsettings = { port = 80 }', "`settings` cannot set 'port'"),
         ('"hf:acme/reranker"', '"acme/reranker"', "`source` is 'acme/reranker'; it has to be preset:NAME"),
         ('"hf:acme/reranker"', '"nim:nim.example"', "`source` is 'nim:nim.example'"),
-        ('"hf:acme/reranker"', '"nim:http://n"\nsettings = { precision = "int8" }', "`settings` of a nim: source can be `api_key_env` and `served_name`"),
+        (
+            '"hf:acme/reranker"',
+            '"nim:http://n"\nsettings = { precision = "int8" }',
+            "`settings` of a nim: source can be `api_key_env`, `served_name`, `max_passages`",
+        ),
         ('"hf:acme/reranker"', '"nim:http://n"\nsettings = { api_key_env = "nvapi-123" }', "has to be the name of an environment variable"),
         ("[[model.version]]", "[model.version]", "`version` has to be a list of tables: [[version]]"),
         ("[[model.version]]", '[[model.version]]\nname = "V1"\nsource = "file:/x"\n[[model.version]]', "`version` holds two of the same name"),

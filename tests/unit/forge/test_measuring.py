@@ -21,7 +21,7 @@ OK = "HTTP/1.1 200 OK\r\nServer-Timing: tokenize;dur=0.2, queue;dur=0.1, engine;
 BROKEN = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def measured(answer: Callable[[int], str | None], task: Task = "rank", requests: int = 3, secret: str = "") -> tuple[list[Sample], Seen]:
+def measured(answer: Callable[[int], str | None], task: Task = "rank", requests: int = 3, secret: str = "", **wire: Any) -> tuple[list[Sample], Seen]:
     """Measure an endpoint that answers its n-th request with `answer(n)`; None closes the connection."""
     seen: Seen = []
 
@@ -50,7 +50,9 @@ def measured(answer: Callable[[int], str | None], task: Task = "rank", requests:
         pool = Pool()
         async with server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            endpoint = Endpoint(id="e1", slug="m", version="v1", gpu_type="CPU", region="local", phase="WARM", url=url, served_name="me/m", secret=secret)
+            endpoint = Endpoint(
+                id="e1", slug="m", version="v1", gpu_type="CPU", region="local", phase="WARM", url=url, served_name="me/m", secret=secret, **wire
+            )
             try:
                 return await Measuring(pool, requests, lambda: 1000.0).measure(endpoint, task)
             finally:
@@ -106,3 +108,13 @@ def test_payloads_are_what_the_catalogue_page_shows_and_the_larger_one_is_larger
     assert json.loads(sample.body("m"))["query"] == {"text": "what is retrieval augmented generation?"}
     assert len(json.loads(sample.body("m"))["passages"]) == sample.passages == 3
     assert larger.chars > 20 * sample.chars
+
+
+def test_a_server_of_others_is_probed_in_its_own_words_at_its_own_path() -> None:
+    samples, seen = measured(lambda n: OK, dialect="cohere", path="/v2/rerank")
+    line, _, body = seen[0]
+    assert line.startswith("POST /v2/rerank ")
+    assert (body["model"], body["query"], len(body["documents"])) == ("me/m", "what is retrieval augmented generation?", 3)
+    assert all(sample.ok for sample in samples)
+    _, seen = measured(lambda n: OK, "embed", dialect="nim", path="/v1/embeddings")
+    assert (seen[0][0].split()[1], seen[0][2]["input_type"]) == ("/v1/embeddings", "passage")

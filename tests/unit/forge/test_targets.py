@@ -13,7 +13,7 @@ from emberank.contract.errors import NotFound, SettingError
 from emberank.forge.catalog import Model, Version
 from emberank.forge.catalog_file import load_catalog
 from emberank.forge.target_files import gpu_types, load_pools, load_prices, read_gpu_types, read_pools, read_prices
-from emberank.forge.targets import GB, GpuType, Offer, Pool, Price, Target, gpu_type_named, matching, price_of, targets_of, why_not
+from emberank.forge.targets import GB, GpuType, Offer, Pool, Price, Target, elsewhere, gpu_type_named, matching, price_of, targets_of, why_not
 
 TYPES = gpu_types()
 PRICES = load_prices(types=TYPES)
@@ -99,6 +99,29 @@ def test_somebody_elses_server_needs_a_remote_pool_and_a_remote_pool_such_a_serv
     assert reason(remote, version) == ""
     assert 'not declared as launcher = "remote"' in reason(pool(), version)
     assert "its source is not nim:URL" in reason(remote)
+
+
+@pytest.mark.parametrize("source", ["nim:http://nim:8000", "nvidia_nim/nvidia/x", "cohere:https://api.cohere.com"])
+def test_somebody_elses_server_needs_no_declared_pool(source: str) -> None:
+    version = replace(VERSION, source=source)
+    offers = targets_of(MODEL, version, (pool(), elsewhere()), PRICES)
+    assert [(str(offer.target), offer.runnable) for offer in offers] == [("CPU in local", False), ("REMOTE in elsewhere", True)]
+    assert offers[1].price is None
+
+
+def test_a_model_that_is_started_here_knows_nothing_of_elsewhere() -> None:
+    assert [str(offer.target) for offer in targets_of(MODEL, VERSION, (pool(), elsewhere()), PRICES)] == ["CPU in local"]
+
+
+def test_a_declared_remote_pool_stands_in_the_place_of_elsewhere_for_the_versions_that_may_run_on_it() -> None:
+    declared = pool("H100", "rack-7", memory_gb=0, launcher="remote")
+    version = replace(VERSION, source="nim:http://nim:8000")
+    assert [str(offer.target) for offer in targets_of(MODEL, version, (declared, elsewhere()), PRICES)] == ["H100 in rack-7"]
+    other = replace(version, gpu_types=("H200", "REMOTE"))
+    assert [(str(offer.target), offer.runnable) for offer in targets_of(MODEL, other, (declared, elsewhere()), PRICES)] == [
+        ("H100 in rack-7", False),
+        ("REMOTE in elsewhere", True),
+    ]
 
 
 def test_a_price_without_a_region_is_for_all_of_them() -> None:

@@ -124,6 +124,13 @@ def test_the_answer_says_where_it_ran_what_it_took_and_what_it_cost(tmp_path: Pa
     assert headers["emberank-prompt-tokens"] == "12"
 
 
+def test_what_the_provider_behind_a_bridge_takes_is_billed_and_nobody_else_may_say_so(tmp_path: Path) -> None:
+    charged = Said(headers=TIMING | {"Emberank-Provider-Cost-USD": "0.0025"})
+    assert ask(tmp_path, answer=lambda asked: charged)[0].headers["x-emberank-cost-usd"] == "0.0025"  # more than its CPU's time
+    theirs = ask(tmp_path, answer=lambda asked: charged, warm={"dialect": "nim", "price_usd_per_hour": None})[0]
+    assert "x-emberank-cost-usd" not in theirs.headers
+
+
 @pytest.mark.parametrize(("price", "header"), [(0.0, "0"), (None, None), (7.15, "0.000019861111")])
 def test_a_cost_is_as_exact_as_its_price_and_absent_without_one(tmp_path: Path, price: float | None, header: str | None) -> None:
     assert ask(tmp_path, warm={"price_usd_per_hour": price})[0].headers.get("x-emberank-cost-usd") == header
@@ -379,7 +386,7 @@ def test_the_list_of_models_is_nims_and_holds_what_the_key_may_use(tmp_path: Pat
     async def act(door: Door, fake: FakeEndpoint, fleet: ScriptedFleet) -> tuple[Any, int]:
         return (await door.get("/v1/models")).json, (await door.get("/v1/models", key=None)).status
 
-    entry = {"id": "acme/acme-rank", "object": "model", "created": 1, "owned_by": "acme", "root": "acme/acme-rank"}
+    entry = {"id": "acme/acme-rank", "object": "model", "created": 1, "owned_by": "acme", "root": "acme/acme-rank", "model_type": "ranking"}
     listed, without_key = scene(tmp_path, act)
     assert listed["object"] == "list"
     assert listed["data"][0] == entry

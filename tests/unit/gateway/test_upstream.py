@@ -108,8 +108,7 @@ def test_a_draining_endpoints_own_words_are_the_last_ones(tmp_path: Path) -> Non
 
 def test_an_endpoint_that_cannot_be_reached_is_tried_again_after_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def act(door: Door, first: FakeEndpoint, second: FakeEndpoint, fleet: ScriptedFleet) -> None:
-        upstream = door.gateway.app._upstream
-        monkeypatch.setattr(upstream, "_broken_s", 0.05)
+        monkeypatch.setattr("emberank.gateway.upstream._BROKEN_S", 0.05)
         fleet.publish(endpoints=[endpoint("http://127.0.0.1:1")])
         await soon(lambda: door.gateway.view.revisions.endpoints == 2, "the snapshot is there")
         reply = asyncio.create_task(door.ask())

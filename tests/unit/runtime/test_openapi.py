@@ -9,7 +9,8 @@ import jsonschema_rs
 import pytest
 from starlette.routing import Route
 
-from emberank.dialects.nim import EMBEDDING_FIELDS, RANKING_FIELDS
+from emberank.dialects.nim import RANKING_FIELDS
+from emberank.dialects.openai_embeddings import FIELDS as EMBEDDING_FIELDS
 from emberank.runtime.metrics import Metrics
 from emberank.runtime.openapi import document
 from emberank.runtime.openapi_page import page

@@ -110,6 +110,37 @@ def test_a_ranking_says_what_it_read_and_what_it_cut(pipeline: Pipeline, late_ra
     assert result.truncated == (1,)
 
 
+@pytest.mark.parametrize("kind", ["ranker", "late_ranker"])
+def test_a_ranking_names_the_best_piece_of_what_was_read_in_pieces_and_of_nothing_else(
+    pipeline: Pipeline, workshop: Any, kind: str, request: pytest.FixtureRequest
+) -> None:
+    workshop.make = lambda network, weights: ReferenceEngine(network, weights)
+    model: ServedModel = request.getfixturevalue(kind)
+    text = "red hot ice. the way of the snow. which way should go. " * 2
+    result = run(pipeline.rank(model, rank_call("which way", "snow", text, "ice", text, max_passage_tokens=5, max_chunks=3), soon()))
+    found = {ranked.index: ranked for ranked in result.ranked}
+    assert [found[i].chunk is None for i in range(4)] == [True, False, True, False]
+    chunk = found[1].chunk
+    assert chunk == found[3].chunk
+    assert chunk is not None
+    assert (chunk.of, result.truncated) == (3, (1, 3))
+    piece = run(pipeline.rank(model, rank_call("which way", text[chunk.start : chunk.end]), soon()))
+    assert piece.ranked[0].logit == pytest.approx(found[1].logit, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"max_chunks": 0}, "max_chunks_per_doc must be from 1 to 1000; got 0"),
+        ({"max_chunks": 1001}, "max_chunks_per_doc must be from 1 to 1000; got 1001"),
+        ({"max_passage_tokens": 0}, "max_tokens_per_doc must be at least 1; got 0"),
+    ],
+)
+def test_a_number_of_pieces_or_tokens_that_cannot_be_is_refused(pipeline: Pipeline, ranker: ServedModel, more: dict[str, int], said: str) -> None:
+    with pytest.raises(BadRequest, match=f"^{said}$"):
+        run(pipeline.rank(ranker, rank_call("q", "p", **more), soon()))
+
+
 def test_one_vector_of_length_one_comes_back_for_each_input(pipeline: Pipeline, embedder: ServedModel) -> None:
     result = run(pipeline.embed(embedder, embed_call("snow", "ice road", "snow"), soon()))
     assert result.vectors.shape == (3, HIDDEN)

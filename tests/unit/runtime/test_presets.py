@@ -177,6 +177,30 @@ def test_an_entry_on_a_preset_takes_from_it_what_it_does_not_say_itself(tmp_path
     assert (spec.source, spec.sha256, spec.golden) == (preset.source, preset.sha256, preset.golden)
 
 
+def test_a_calibration_is_two_numbers_and_holds_for_the_presets_own_weights_and_head_only(tmp_path: Path) -> None:
+    preset = presets()[1]
+    assert preset.calibration is not None
+    own: dict[str, object] = {"name": "mine", "preset": RERANKER}
+
+    def read(**more: object) -> tuple[float, float] | None:
+        (spec,) = from_file(tmp_path, {"model": [own | more]})
+        return spec.calibration
+
+    assert read() == read(head="late_interaction", source=preset.source) == preset.calibration
+    assert read(source="file:/tuned") is None
+    assert read(head="auto") is None
+    assert read(calibration=None) is None
+    assert read(source="file:/tuned", calibration=[2, -1]) == (2.0, -1.0)
+
+
+@pytest.mark.parametrize("wrong", [[1], [1, 2, 3], [0, 1], [-1, 0], ["1", 0], [True, 0], {"slope": 1}, 1.5, [1e999, 0]])
+def test_a_calibration_that_would_turn_the_order_or_is_no_pair_of_numbers_is_refused(tmp_path: Path, wrong: object) -> None:
+    with pytest.raises(SettingError, match=r"calibration .* has to be two numbers, slope and intercept, and the slope greater than 0"):
+        from_file(tmp_path, {"model": [{"name": "x", "source": "file:/x", "calibration": wrong}]})
+    with pytest.raises(SettingError, match="a calibration is of a reranker's scores"):
+        from_file(tmp_path, {"model": [{"name": "x", "source": "file:/x", "task": "embed", "calibration": [1, 0]}]})
+
+
 @pytest.mark.parametrize(
     "content", ["{", "[]", {"models": []}, {"model": [{"preset": "nobody"}]}, {"model": [{"name": "x"}]}, {"model": [{"name": "x", "source": "y", "zzz": 1}]}]
 )

@@ -52,7 +52,9 @@ class StubPipeline:
 def served(name: str, task: str, *aliases: str) -> Any:
     batcher = SimpleNamespace(queued_jobs=2, queued_tokens=70, failing=False)
     spec = SimpleNamespace(aliases=aliases, source="file:/secret/folder", license="", license_url="", golden=None)
-    return SimpleNamespace(name=name, task=task, spec=spec, created=123, backend=SimpleNamespace(batcher=batcher), vision=None, random_weights=False)
+    backend = SimpleNamespace(batcher=batcher, engine=SimpleNamespace(facts=SimpleNamespace(engine="fake", precision="fp32")))
+    limits = {"max_tokens": 64, "dimensions": (8, 16), "recognised": SimpleNamespace(pooling="mean"), "calibration": None}
+    return SimpleNamespace(name=name, task=task, spec=spec, created=123, backend=backend, vision=None, random_weights=False, **limits)
 
 
 class Stage:
@@ -275,6 +277,28 @@ def test_one_unknown_model_is_a_404_that_lists_all() -> None:
 def test_the_list_of_models_is_empty_until_they_are_loaded() -> None:
     assert Stage(ready=False).ask("GET", "/v1/models").json == {"object": "list", "data": []}
     assert [model["id"] for model in Stage().ask("GET", "/v1/models").json["data"]] == ["acme/Rank_v1.5", "acme/embed", "acme/other-query"]
+
+
+def test_infinitys_list_and_teis_facts_are_of_the_same_models() -> None:
+    stage = Stage()
+    listed = stage.ask("GET", "/models").json["data"]
+    assert [(one["id"], one["owned_by"], one["stats"], one["backend"]) for one in listed[:1]] == [("acme/Rank_v1.5", "infinity", {}, "fake")]
+    info = stage.ask("GET", "/info").json
+    assert (info["model_id"], list(info["model_type"]), info["max_input_length"], info["model_dtype"]) == ("acme/Rank_v1.5", ["reranker"], 64, "fp32")
+    own = stage.ask("GET", "/models/embed/info").json
+    assert (own["model_id"], own["model_type"], own["dimensions"]) == ("acme/embed", {"embedding": {"pooling": "mean"}}, 16)
+    assert [one["id"] for one in stage.ask("GET", "/models/embed/v1/models").json["data"]] == ["acme/embed"]
+    assert stage.ask("GET", "/models/nobody/info").status == 404
+
+
+def test_plain_health_is_ready_or_503() -> None:
+    assert stage_health(Stage()) == (200, True)
+    assert stage_health(Stage(ready=False)) == (503, False)
+
+
+def stage_health(stage: Stage) -> tuple[int, bool]:
+    reply = stage.ask("GET", "/health")
+    return reply.status, isinstance(reply.json.get("unix"), float)
 
 
 def test_metrics_are_text_with_the_queues_state() -> None:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import math
 import time
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from asgi import HANG, LEAVE, app_of, call
 from emberank.contract.errors import BadRequest, DeadlineExceeded, NotReady, QueueFull
+from emberank.dialects.errors import ErrorStyle, render_error
 from emberank.runtime.metrics import Metrics
 from emberank.serving.exchange import Exchange, Exchanges, Handler
 from emberank.settings import RuntimeSettings
@@ -21,12 +22,12 @@ from wire import Reply, nim_error
 class Stage:
     """One endpoint at /test, its metrics and its handler."""
 
-    def __init__(self, handler: Handler | None = None, *, openai_errors: bool = False, **settings: Any) -> None:
+    def __init__(self, handler: Handler | None = None, *, errors: ErrorStyle = "nim", **settings: Any) -> None:
         self.metrics = Metrics()
         self.seen: list[Exchange] = []
         self._handler = handler
         exchanges = Exchanges(RuntimeSettings(**settings), self.metrics)
-        self.app = app_of(exchanges.endpoint("/test", self._handle, openai_errors=openai_errors))
+        self.app = app_of(exchanges.endpoint("/test", self._handle, errors=errors))
 
     async def _handle(self, exchange: Exchange) -> bytes:
         self.seen.append(exchange)
@@ -90,7 +91,17 @@ def test_an_error_carries_the_request_id_in_header_and_body() -> None:
 @pytest.mark.claim("nim:errors:openai-object-on-embeddings")
 def test_the_dialect_of_errors_is_the_routes() -> None:
     assert Stage(raising(BadRequest("no"))).ask().json["error"] == "no"
-    assert Stage(raising(BadRequest("no")), openai_errors=True).ask().json["error"]["message"] == "no"
+    assert Stage(raising(BadRequest("no")), errors="openai").ask().json["error"]["message"] == "no"
+
+
+@pytest.mark.parametrize("style", get_args(ErrorStyle))
+def test_every_dialects_errors_have_the_same_status_and_headers(style: ErrorStyle) -> None:
+    error = QueueFull("full", retry_after_s=3)
+    reply = Stage(raising(error), errors=style).ask(headers={"X-Request-Id": "id-7"})
+    assert reply.body == render_error(error, "id-7", style)
+    assert (reply.status, reply.headers["retry-after"], reply.headers["x-request-id"], nim_error(reply)) == (429, "3", "id-7", "full")
+    failed = Stage(raising(RuntimeError("secret")), errors=style).ask()
+    assert (failed.status, b"secret" in failed.body, nim_error(failed)[:14]) == (500, False, "internal error")
 
 
 @pytest.mark.claim("nim:errors:retry-after")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-from emberank.contract.fleet import FailureReason
+from emberank.contract.fleet import EndpointDialect, FailureReason
 from emberank.forge.catalog import Model, Version
 from emberank.forge.samples import WeightsFrom
 from emberank.forge.targets import Pool
@@ -37,8 +37,24 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """How an endpoint is spoken to and what it charges; the fields are contract/fleet.py's Endpoint's. As it stands: a runtime of ours."""
+
+    dialect: EndpointDialect = "emberank"
+    path: str = ""
+    score: Literal["logit", "sigmoid"] = "logit"
+    max_passages: int | None = None
+    timeout_s: float | None = None
+    usd_per_request: float | None = None
+    usd_per_million_tokens: float | None = None
+
+
+OURS = Wire()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """An endpoint as its launcher knows it. All of it but `secret` may be written down, and given to `adopt` by another process later."""
+    """An endpoint as its launcher knows it. All of it but `secret`, `wire` and `has_health` is written down, and given to `adopt` by another process later."""
 
     id: str
     launcher: str
@@ -51,6 +67,8 @@ class Running:
     log_file: str = ""
     status_file: str = ""
     devices: tuple[str, ...] = ()
+    wire: Wire = OURS
+    has_health: bool = True  # whether it may be asked on /v1/health/ready: a server that charges for every request is not asked for its health
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

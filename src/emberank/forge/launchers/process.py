@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from emberank.contract.fleet import FailureReason
+from emberank.forge.bridge_sources import is_bridged
 from emberank.forge.catalog import Model, launch_spec
 from emberank.forge.launchers import pid as kernel
 from emberank.forge.launchers.base import Launch, Observed, Running
@@ -25,8 +26,10 @@ from emberank.forge.launchers.environment import environment
 from emberank.forge.launchers.log_file import bound_log, open_log
 from emberank.forge.launchers.status_file import Status, read_status
 from emberank.forge.samples import WeightsFrom
+from emberank.forge.secret_store import SecretStore
 
 COMMAND = (sys.executable, "-m", "emberank.cli", "runtime")
+BRIDGE = (sys.executable, "-m", "emberank.bridge")  # for a provider of LiteLLM's; it takes the same flags and writes the same files
 _STATUS_FLAG = "--status-file"
 _NEAR = 0.8  # of the memory limit: who had so much and was killed, was killed for memory
 
@@ -46,9 +49,10 @@ class _Child:
 class ProcessLauncher:
     """Runtimes on this machine."""
 
-    def __init__(self, folder: Path, *, command: Sequence[str] = COMMAND, inherited: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *, command: Sequence[str] = COMMAND, bridge: Sequence[str] = BRIDGE, inherited: Mapping[str, str] | None = None) -> None:
         self._logs, self._files = folder / "logs", folder / "run"
-        self._command = tuple(command)
+        self._command, self._bridge = tuple(command), tuple(bridge)
+        self._secrets = SecretStore(folder)
         self._inherited = os.environ if inherited is None else inherited
         self._children: dict[str, _Child] = {}
 
@@ -59,13 +63,14 @@ class ProcessLauncher:
         status_file, model = self._status_file(launch.id), self._files / f"{launch.id}.model.json"
         log_file = self._logs / f"{'-'.join((launch.model.slug, launch.version.name, *launch.pool.target))}.log"
         model.write_text(json.dumps({"model": [entry]}), "utf-8")
-        words = [*self._command, "--host", "127.0.0.1", "--port", "0", "--model-file", str(model), _STATUS_FLAG, str(status_file)]
+        command = self._bridge if is_bridged(launch.version.source) else self._command
+        words = [*command, "--host", "127.0.0.1", "--port", "0", "--model-file", str(model), _STATUS_FLAG, str(status_file)]
         deaths = kernel.ended_for_memory()
         log = open_log(log_file)
         try:
             # A session of its own: a Ctrl-C at the terminal is for the forge, which then decides what becomes of its runtimes.
             process = subprocess.Popen(  # noqa: S603  the words are ours, and no shell reads them
-                words, env=environment(launch, self._inherited), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                words, env=self._environment(launch), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         finally:
             os.close(log)
@@ -80,6 +85,13 @@ class ProcessLauncher:
             status_file=str(status_file),
             devices=launch.devices,
         )
+
+    def _environment(self, launch: Launch) -> dict[str, str]:
+        """What the process gets. A provider's key goes to the bridge by the name that the version says, wherever it is kept."""
+        found = environment(launch, self._inherited)
+        name = launch.version.settings.get("api_key_env", "") if is_bridged(launch.version.source) else ""
+        key = (self._inherited.get(name) or self._secrets.get(name)) if name else ""
+        return found | ({name: key} if key else {})
 
     def look(self, running: Running) -> Observed:
         """What its status file says, if it lives; else what it ended of."""
