@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test lint bench gpu-check docs clean
+.PHONY: serve test test-clients lint bench gpu-check docs clean
 
 serve: .venv/.run ## set up, fetch the default models, serve the catalogue on 127.0.0.1:8000
 	$(BIN)/emberank pull
@@ -16,6 +16,10 @@ test: .venv/.dev ## set up, lint, check types, run every test
 	$(BIN)/mypy
 	$(BIN)/emberank pull
 	$(BIN)/pytest
+
+test-clients: .venv/.run .venv-clients/.ready ## other people's client packages, pinned and unmodified, against a real server
+	$(BIN)/emberank pull
+	.venv-clients/bin/python -m pytest -c tests/compat/clients/pytest.ini tests/compat/clients
 
 lint: .venv/.dev
 	$(BIN)/ruff check --fix .
@@ -38,7 +42,7 @@ docs: .venv/.run ## rewrite the generated reference pages
 	$(BIN)/emberank settings --markdown > docs/reference/settings.md
 
 clean:
-	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-clients build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # One environment, two levels: what serving needs, and what developing needs on top.
 .venv/.run: pyproject.toml
@@ -49,4 +53,11 @@ clean:
 
 .venv/.dev: .venv/.run
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# The clients have an environment of their own: they know nothing of Emberank, and their requirements nothing of ours. Everything is pinned, so nothing is resolved.
+.venv-clients/.ready: tests/compat/clients/requirements.txt
+	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --upgrade pip
+	.venv-clients/bin/python -m pip install --quiet --no-deps --requirement $<
 	touch $@
