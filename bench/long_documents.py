@@ -112,7 +112,7 @@ def table(collection: Collection, ways: list[Way]) -> list[tuple[str, ...]]:
     """A line a way; times and tokens are medians of queries, and beside them how many times those of the first way they are."""
     values = [measure(way.run, collection.judgements) for way in ways]
     first = statistics.median(ways[0].seconds)
-    rows = [("documents", *MEASURES, "Δ nDCG@10 to cut [95 %]", "split", "tokens", "tokenize ms", "seconds", "times cut")]
+    rows: list[tuple[str, ...]] = [("documents", *MEASURES, "Δ nDCG@10 to cut [95 %]", "split", "tokens", "tokenize ms", "seconds", "times cut")]
     for way, found in zip(ways, values, strict=True):
         mean, gain = means(found), gains(found, values[0], seed=0)["nDCG@10"]
         said = "" if way is ways[0] or gain.low is None else f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"

@@ -29,16 +29,14 @@ class Wanted:
 def ask_ranking(fields: dict[str, Any], rules: nim.Rules) -> AskedRank:
     """POST /v1/ranking and the hosted form of it. `logit` is always the logit; with `score_mode` an entry has a `score` beside it. Raises BadRequest."""
     parsed = nim.read_ranking(fields, rules)
+    call = parsed.call
+    if call.top_n is None and "score_mode" not in fields:  # most are, and there are thousands a second
+        return AskedRank(calls=(call,), score="logit", render=_WHOLE, ignored=parsed.ignored, plain=True)
     score = read_score(fields, "logit")
     named = fields.get("score_mode") is not None
-    wanted = Wanted(top_n=parsed.call.top_n, score=score if named else None)
+    wanted = Wanted(top_n=call.top_n, score=score if named else None)
     return AskedRank(
-        calls=(replace(parsed.call, top_n=None),),
-        score=score,
-        render=partial(render_rankings, wanted),
-        ignored=parsed.ignored,
-        plain=not named,
-        top_n=parsed.call.top_n,
+        calls=(replace(call, top_n=None),), score=score, render=partial(render_rankings, wanted), ignored=parsed.ignored, plain=not named, top_n=call.top_n
     )
 
 
@@ -57,3 +55,6 @@ def render_rankings(wanted: Wanted, rankings: Sequence[Ranking], told: Told) -> 
             entry["score"] = scored_as(one.logit, wanted.score, told.calibration)
         entries.append(entry)
     return nim.rankings_body(entries, ranking.prompt_tokens)
+
+
+_WHOLE = partial(render_rankings, Wanted(top_n=None, score=None))

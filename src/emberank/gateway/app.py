@@ -88,13 +88,14 @@ class GatewayApp:
         with self._view.limits.admitted(principal, now, wall_s), self._bills.billed(run, principal, route, now, wall_s):
             self._in_flight += 1
             try:
+                self._bills.read(run, await self._fallbacks.answer(run, principal))
                 while not run.done:
-                    await self._next(run, principal)
+                    await self._more(run, principal)
             finally:
                 self._in_flight -= 1
         return run.rendered()
 
-    async def _next(self, run: Run, principal: Principal) -> None:
+    async def _more(self, run: Run, principal: Principal) -> None:
         """The next piece, or several small ones at one time."""
         branches = run.branches()
         if not branches:

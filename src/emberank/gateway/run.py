@@ -85,8 +85,9 @@ class Run:
         """What to ask this endpoint for next. How many passages it may hold is settled by the first endpoint."""
         if self._left is None:
             most, asked = endpoint.max_passages or self.max_passages, self.ask.asked
-            whole: list[Piece] = [asked.call] if isinstance(asked, AskedEmbed) else [*pieces(asked.calls, most)]
-            self._left = whole[::-1]
+            left: list[Piece] = [asked.call] if isinstance(asked, AskedEmbed) else [*pieces(asked.calls, most)]
+            left.reverse()
+            self._left = left
         return self._left[-1]
 
     def take(self, endpoint: Endpoint, answer: Answer) -> None:

@@ -16,11 +16,9 @@ from emberank.serving.exchange import Exchange
 from emberank.telemetry import Hop
 from emberank.telemetry.traces import FORWARDED, TARGET
 
-_HEADERS = (
-    (b"content-type", b"application/json"),
-    (b"accept", b"application/json"),
-    (b"user-agent", f"emberank/{__version__}".encode("ascii")),  # some front doors refuse whoever sends none
-)
+_JSON = (b"content-type", b"application/json")
+# For servers of other people's: some front doors refuse whoever sends no user-agent.
+_MANNERS = ((b"accept", b"application/json"), (b"user-agent", f"emberank/{__version__}".encode("ascii")))
 _FORWARDED = tuple(name.encode("latin-1") for name in FORWARDED)
 
 
@@ -62,7 +60,9 @@ class Sending:
 
 
 def _headers(exchange: Exchange, place: Place, left_s: float) -> Pairs:
-    headers = [*_HEADERS, (b"x-request-id", exchange.request_id.encode("latin-1")), (b"x-request-timeout", b"%.3f" % max(left_s, 0.001))]
+    headers = [_JSON, (b"x-request-id", exchange.request_id.encode("latin-1")), (b"x-request-timeout", b"%.3f" % max(left_s, 0.001))]
+    if place.endpoint.dialect != "emberank":
+        headers += _MANNERS
     if place.endpoint.secret:
         headers.append((b"authorization", b"Bearer " + place.endpoint.secret.encode("latin-1")))
     return headers
