@@ -97,7 +97,7 @@ class GatewayApp:
 
     async def _more(self, run: Run, principal: Principal) -> None:
         """The next piece, or several small ones at one time."""
-        branches = run.branches()
+        branches = run.branches(self._view.places.warm(run.ask.wish))
         if not branches:
             self._bills.read(run, await self._fallbacks.answer(run, principal))
             return

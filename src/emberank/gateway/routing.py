@@ -123,6 +123,10 @@ class Places:
         alone = [(place.breaker.retry_in_s(now), i, place) for i, place in enumerate(places) if place.endpoint.phase == "WARM" and place.breaker is not None]
         return min(alone)[2] if alone else None
 
+    def warm(self, wish: Wish) -> int:
+        """How many endpoints would grant the wish now."""
+        return sum(place.endpoint.phase == "WARM" for place in self.matching(wish))
+
     def is_coming(self, wish: Wish, now: float) -> bool:
         """Whether something that would grant the wish is starting or warm."""
         return any(place.endpoint.phase == "STARTING" or (place.endpoint.phase == "WARM" and place.takes(now)) for place in self.matching(wish))

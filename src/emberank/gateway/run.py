@@ -90,19 +90,25 @@ class Run:
             self._left = left
         return self._left[-1]
 
+    def tokens_of(self, call: RankCall | EmbedCall) -> int:
+        """About how much of the request's work a call is."""
+        count = len(call.inputs if isinstance(call, EmbedCall) else call.passages)
+        return self.ask.tokens if count == self.ask.passages else self.ask.tokens * count // self.ask.passages + 1
+
     def take(self, endpoint: Endpoint, answer: Answer) -> None:
         """The answer to the piece that was asked for last."""
         assert self._left
         self.parts.append(Part(self._left.pop(), endpoint, answer))
 
-    def branches(self) -> list[Run]:
-        """Small pieces that are left, as runs of their own to be asked for at one time; none when there is but one, or nothing was answered yet.
+    def branches(self, endpoints: int) -> list[Run]:
+        """Pieces that are left, as runs of their own to be asked for at one time of so many endpoints; none when there is but one, or nothing was answered yet.
 
-        Together they hold no more passages than one call may: many queries with a passage each are one batch's work, and large pieces are not to fill a queue.
+        For each endpoint they hold no more passages than one call may: many queries with a passage each are one batch's work, and large pieces are not to fill a queue.
         """
         if not self.parts or not self._left or self.one_by_one:
             return []
-        wave = next(waves((piece for piece in reversed(self._left) if isinstance(piece, RankPiece)), self.max_passages, _AT_ONCE), [])
+        left = (piece for piece in reversed(self._left) if isinstance(piece, RankPiece))
+        wave = next(waves(left, self.max_passages * max(endpoints, 1), _AT_ONCE), [])
         if len(wave) < 2:
             return []
         del self._left[-len(wave) :]

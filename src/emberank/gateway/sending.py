@@ -33,8 +33,9 @@ class Sending:
 
         Raises BadRequest for what the endpoint could not be asked for, before anything is sent; DeadlineExceeded; TransportError.
         """
-        endpoint, tokens = place.endpoint, run.ask.tokens
+        endpoint = place.endpoint
         call = call_of(run.piece(endpoint))
+        tokens = run.tokens_of(call)
         body = outgoing.write(call, endpoint, endpoint.served_name or run.ask.model.id)
         url = parse_url(endpoint.url + outgoing.path_of(call, endpoint))
         now = time.monotonic()

@@ -12,7 +12,7 @@ import pytest
 
 from fleets import Asked, Said, ScriptedFleet, endpoint, fake_endpoint, model, principal
 from gateways import opened
-from wire import Reply, nim_error
+from wire import WAIT_S, Reply, nim_error
 
 DOCUMENTS = [f"text {i}" for i in range(7)]
 BODY = {"model": "acme-rank", "query": "which way?", "documents": DOCUMENTS}
@@ -181,3 +181,25 @@ def test_a_refusal_of_one_of_many_is_the_answer(tmp_path: Path) -> None:
     reply, _, usage = ask(tmp_path, "/score", PAIRS, answer=refuses)
     assert (reply.status, "exceeds maximum allowed token size" in nim_error(reply)) == (400, True)
     assert usage[0].status == 400
+
+
+def test_large_pieces_go_to_as_many_endpoints_as_there_are_at_one_time(tmp_path: Path) -> None:
+    together = asyncio.Barrier(2)
+
+    async def two_at_once(asked: Asked) -> Said:
+        if "text 0" not in asked.body.decode():  # the first piece goes alone
+            async with asyncio.timeout(WAIT_S):
+                await together.wait()
+        return by_number(asked)
+
+    async def play() -> tuple[Reply, list[int]]:
+        async with fake_endpoint(two_at_once) as one, fake_endpoint(two_at_once) as other:
+            fleet = ScriptedFleet([model()], [endpoint(one.url), endpoint(other.url, id="e2")], [principal()])
+            async with opened(fleet, tmp_path, max_passages=100) as door:
+                documents = [f"text {i}" for i in range(500)]
+                reply = await door.ask("/v1/rerank", BODY | {"documents": documents})
+            return reply, sorted(len(fake.asked) for fake in (one, other))
+
+    reply, asked = asyncio.run(play())
+    assert (reply.status, asked) == (200, [2, 3])
+    assert [each["index"] for each in reply.json["results"]] == list(range(499, -1, -1))
