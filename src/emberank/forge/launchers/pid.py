@@ -17,7 +17,7 @@ import psutil
 _PROC = Path("/proc")
 # A wall clock that was set in between moves psutil's times on systems without /proc by as much.
 _SAME_S = 0.02
-_EXEC_TRIES, _EXEC_PAUSE_S = 20, 0.005
+_TRIES, _PAUSE_S = 20, 0.005
 
 
 def created_at(pid: int) -> float | None:
@@ -49,11 +49,11 @@ def is_same(pid: int | None, made_at: float | None, mark: str) -> bool:
     now = created_at(pid)
     if now is None or abs(now - made_at) >= _SAME_S:
         return False
-    for _ in range(_EXEC_TRIES):
+    for _ in range(_TRIES):
         if words := _command(pid):
             return mark in words
         # Made, and not yet running its program: for that moment it has no command line.
-        time.sleep(_EXEC_PAUSE_S)
+        time.sleep(_PAUSE_S)
     return False
 
 
@@ -80,9 +80,15 @@ def end_group(pid: int) -> None:
 
 
 def reap(pid: int) -> None:
-    """Take the exit status of an ended process that became our child because its parent died before us."""
-    with contextlib.suppress(OSError):
-        os.waitpid(pid, os.WNOHANG)
+    """Take the exit status of an ended process that became our child because its parent died before us.
+
+    Its first thread may have ended a moment before the others, and until they have there is nothing to take.
+    """
+    with contextlib.suppress(OSError):  # it is nobody's child of ours: nothing to do
+        for _ in range(_TRIES):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+            time.sleep(_PAUSE_S)
 
 
 def peak_memory_bytes(pid: int) -> int | None:
