@@ -29,6 +29,7 @@ from emberank.forge.snapshot import ModelRows, Snapshots
 from emberank.forge.store import open_store
 from emberank.forge.store_thread import StoreThread
 from emberank.forge.targets import Pool, Price, Prices, Target
+from emberank.forge.web.sessions import Lasting, Sessions
 from emberank.forge.windows import Windows
 from emberank.serving.listener import Server, bind, server
 from emberank.settings import ForgeSettings
@@ -170,6 +171,8 @@ class Plane(Client):
         self.keys = Keys(store.ask, SECRET, lambda: self.wall_s)
         await self.keys.load()
         await self.keys.first_admin(ADMIN)
+        sessions = Sessions(store.ask, self.keys, Lasting(idle_s=self.settings.web_session_idle_s, max_s=self.settings.web_session_max_s), lambda: self.wall_s)
+        await sessions.load()
         schedules = ScheduleBook(store.ask, lambda: self.wall_s)
         await schedules.load()
         rank = ranking(lambda: self._catalog, self._pools, PRICES, windows)
@@ -209,6 +212,7 @@ class Plane(Client):
             schedules=schedules,
             keys=self.keys,
             callers=Callers(self.keys, FLEET, required=self.settings.auth == "keys", clock=time.monotonic),
+            sessions=sessions,
             snapshots=snapshots,
             intake=intake,
             stored=store.ask,

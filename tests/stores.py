@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from emberank.contract.fleet import UsageRecord
 from emberank.forge.samples import Sample
 from emberank.forge.store.keys import StoredKey
+from emberank.forge.store.sessions import StoredSession
 
 NOON_S = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 DAY_S = 86_400.0
@@ -76,6 +77,11 @@ def sample(**changed: Any) -> Sample:
 def key(**changed: Any) -> StoredKey:
     values: dict[str, Any] = {"key_id": "k1", "name": "first", "digest": "d1", "scopes": ("inference", "read"), "created_at_s": NOON_S}
     return StoredKey(**{**values, **changed})
+
+
+def session(**changed: Any) -> StoredSession:
+    values: dict[str, Any] = {"digest": "s1", "key_id": "k1", "csrf": "c1", "created_at_s": NOON_S, "seen_at_s": NOON_S, "expires_at_s": NOON_S + DAY_S}
+    return StoredSession(**{**values, **changed})
 
 
 @contextmanager

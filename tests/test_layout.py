@@ -45,6 +45,7 @@ ONLY = {
     "psycopg": "emberank.forge.store",
     "opentelemetry": "emberank.telemetry.traces",
     "pynvml": ("emberank.forge.discovery", "emberank.runtime.engines.nvml"),
+    "jinja2": "emberank.forge.web",
     "ray": "emberank.cluster",
     "mcp": "emberank.mcp",
     "mcp_types": "emberank.mcp",

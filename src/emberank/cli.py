@@ -12,7 +12,25 @@ from types import ModuleType
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from emberank import __version__
-from emberank.commands import add, calibrate, doctor, eval, forge, gateway, key, make_checkpoint, mcp, probe, pull, runtime, secret, settings, targets, up
+from emberank.commands import (
+    add,
+    calibrate,
+    doctor,
+    eval,
+    forge,
+    gateway,
+    key,
+    make_checkpoint,
+    mcp,
+    probe,
+    pull,
+    runtime,
+    secret,
+    settings,
+    signin,
+    targets,
+    up,
+)
 from emberank.contract.errors import EmberankError
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -25,6 +43,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "add": add,
     "key": key,
     "secret": secret,
+    "signin": signin,
     "probe": probe,
     "targets": targets,
     "eval": eval,

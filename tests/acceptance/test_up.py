@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -20,11 +21,12 @@ import psutil
 import pytest
 
 from acceptance_environment import environment
+from browser import Browser
 from page_scripts import SLUG, run_script
 from stores import PostgresServer
 from tinybert import write_checkpoint
 from up_process import KEY, Authorized, Up, phase
-from wire import Client, until
+from wire import WAIT_S, Client, until
 
 TINY = "tiny-rank"
 ASK = {"query": {"text": "which way should i go"}, "passages": [{"text": "the road in the snow"}, {"text": "red hot ice"}]}
@@ -420,6 +422,31 @@ def test_the_first_key_is_shown_once_as_a_line_to_paste(launch_up: Launch) -> No
     assert "export FORGE_API_KEY=" not in again.stdout
     everything = b"".join(path.read_bytes() for path in up.data.rglob("*") if path.is_file())
     assert key.encode() not in everything
+
+
+def test_links_of_the_terminal_sign_a_browser_in_once_and_it_stays_so_when_the_forge_is_killed(launch_up: Launch, emberank: Any) -> None:
+    up = launch_up()
+    browser = Browser(up.ready().port)
+    until(lambda: "/signin?token=" in up.stdout, "the link is shown")
+    made = emberank("signin", "--data-dir", str(up.data))
+    assert made.returncode == 0, made.stderr
+    links = re.findall(rf"^(?:emberank: sign in once at )?{browser.home}/signin\?token=([\w-]{{43}})$", up.stdout + made.stdout, re.MULTILINE)
+    assert len(links) == 2
+    for token in links:
+        assert b"Sign in as admin" in browser.get(f"/signin?token={token}").body
+        assert [browser.send("/signin", {"token": token}).status for _ in range(2)] == [303, 410]
+    assert browser.get("/account").status == 200
+    assert browser.get("/v1/models").status == 401
+    assert browser.post("/v1/ranking", {}).status == 401
+    assert browser.get("/web/api/v1/keys").status == 200
+    old = up.forge()
+    old.kill()
+    old.wait(WAIT_S)
+    until(lambda: browser.get("/account").status == 200, "the next forge knows the session")
+    assert browser.send("/signout", {}).status == 303
+    assert browser.get("/account").status == 303
+    assert up.stop() == 0
+    assert not any(token in up.stderr for token in links)
 
 
 def test_the_terminal_commands_work_beside_a_running_installation(launch_up: Launch, emberank: Any) -> None:

@@ -30,7 +30,7 @@ from emberank.forge.store.migrations import MIGRATIONS, Migration, migrate
 from emberank.forge.store.rollup import Spent
 from emberank.forge.store.schedules import Schedule
 from emberank.forge.store.tables import metadata
-from stores import DAY_S, NOON_S, PostgresServer, before, key, record, sample
+from stores import DAY_S, NOON_S, PostgresServer, before, key, record, sample, session
 
 NewDatabase = Callable[[], str]
 WAIT_S = 30.0  # for what happens at once; a bound, never a pause
@@ -346,6 +346,41 @@ class TestDeployments:
         assert store.deployments.all() == [SavedDeployment(slug="minilm", version="v1", gpu_type="CPU", region="local", phase="COLD")]
 
 
+class TestSessions:
+    def test_a_session_comes_back_as_it_went_in_and_the_oldest_first(self, store: Store) -> None:
+        late, early = session(digest="s2", created_at_s=NOON_S + 1), session()
+        assert [store.sessions.add(late), store.sessions.add(early)] == [True, True]
+        assert store.sessions.all() == [early, late]
+
+    def test_a_digest_that_is_there_is_not_added_again(self, store: Store) -> None:
+        assert store.sessions.add(session())
+        assert not store.sessions.add(session(key_id="another", csrf="other"))
+        assert store.sessions.all() == [session()]
+
+    def test_when_one_was_seen_only_moves_forward(self, store: Store) -> None:
+        for digest in ("s1", "s2"):
+            store.sessions.add(session(digest=digest))
+        store.sessions.seen({"s1": NOON_S + 5, "s2": NOON_S - 5, "unknown": NOON_S})
+        store.sessions.seen({})
+        assert store.sessions.all() == [session(digest="s1", seen_at_s=NOON_S + 5), session(digest="s2")]
+
+    def test_what_is_removed_is_gone_and_the_rest_is_not(self, store: Store) -> None:
+        for digest in ("s1", "s2", "s3"):
+            store.sessions.add(session(digest=digest))
+        assert [store.sessions.remove(["s1", "s3", "unknown"]), store.sessions.remove([]), store.sessions.remove(["s1"])] == [2, 0, 0]
+        assert store.sessions.all() == [session(digest="s2")]
+
+    def test_it_is_there_after_a_restart(self, url: str) -> None:
+        with open_store(url) as store:
+            store.sessions.add(session())
+        with open_store(url) as store:
+            assert store.sessions.all() == [session()]
+
+    def test_no_repr_shows_what_opens_one(self) -> None:
+        shown = repr(session(digest="the-digest", csrf="the-secret"))
+        assert "the-" not in shown
+
+
 class TestSmallThings:
     def test_schedules_come_back_until_they_are_removed(self, store: Store) -> None:
         second = Schedule(id="s2", slug="minilm", kind="prewarm", cron="0 8 * * 1-5", created_at_s=2.0, key_id="k1")
@@ -446,6 +481,12 @@ class TestSchema:
             "INSERT INTO usage_months (month, key_id, usd, tokens) VALUES ('2026-11', 'k1', 2.5, 7)",
             "INSERT INTO usage_reports (gateway_id, number, last_at_s) VALUES ('gw', 4, 1.0)",
         ),
+        2: (
+            "INSERT INTO keys (key_id, name, digest, scopes, models, created_at_s) VALUES ('k1', 'first', 'd1', '[\"read\"]', '[]', 1.5)",
+            "INSERT INTO usage_months (month, key_id, usd, tokens) VALUES ('2026-11', 'k1', 2.5, 7)",
+            "INSERT INTO usage_reports (gateway_id, number, last_at_s) VALUES ('gw', 4, 1.0)",
+            "INSERT INTO web_sessions (digest, key_id, csrf, created_at_s, seen_at_s, expires_at_s) VALUES ('s1', 'k1', 'c1', 1.0, 2.0, 3.0)",
+        ),
     }
 
     @pytest.mark.parametrize("schema", range(len(MIGRATIONS) + 1))
@@ -462,6 +503,8 @@ class TestSchema:
                 assert store.keys.all() == [key(scopes=("read",), created_at_s=1.5)]
                 assert store.usage.month("2026-11") == {"k1": Spent(2.5, 7)}
                 assert store.usage.counted("gw") == 4
+            if schema >= 2:
+                assert store.sessions.all() == [session(digest="s1", csrf="c1", created_at_s=1.0, seen_at_s=2.0, expires_at_s=3.0)]
         assert self.shape(url) == self.declared()
 
     @staticmethod

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 
 from emberank.contract.errors import ServerFault
 from emberank.contract.inference import Chunk, Ranked
+
+MOST_FLOAT32 = 3.4028234e38  # a logit is a float32 on NIM's wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def _logit(value: Any) -> float:
     if type(value) not in (float, int):
         raise ValueError("a logit is no number")
     logit = float(value)
-    if not math.isfinite(logit):
+    if not abs(logit) <= MOST_FLOAT32:
         raise ValueError("a logit is no finite number")
     return logit
 

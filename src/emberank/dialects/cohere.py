@@ -40,6 +40,7 @@ FIELDS = (
     *LONG,
 )
 
+_MOST_RANK_FIELDS = 100
 _DOCUMENTS_A_UNIT = 100  # of what Cohere bills: one query with up to so many documents (docs.cohere.com, "How does Cohere's pricing work")
 
 Shape = Literal["none", "object", "string"]
@@ -97,7 +98,9 @@ def _rank_fields(fields: dict[str, Any]) -> Sequence[str]:
         return ("text",)
     if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
         raise BadRequest("rank_fields must be an array of field names, at least one")
-    return value
+    if len(value) > _MOST_RANK_FIELDS:  # they are looked up in every document
+        raise BadRequest(f"rank_fields holds {len(value)} names; at most {_MOST_RANK_FIELDS} are allowed")
+    return tuple(dict.fromkeys(value))
 
 
 def _documents(fields: dict[str, Any], limit: int, rank_fields: Sequence[str]) -> tuple[Content, ...]:

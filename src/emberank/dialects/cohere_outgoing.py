@@ -14,10 +14,11 @@ import orjson
 from emberank.contract.errors import BadRequest, ServerFault
 from emberank.contract.fleet import Endpoint
 from emberank.contract.inference import RankCall, Ranked
-from emberank.dialects.answers import Ranking
+from emberank.dialects.answers import MOST_FLOAT32, Ranking
 
 # ln(p / (1 − p)) of the largest p below 1 that a float64 holds is 36.7: a score of 0 or 1 was rounded, and is no infinity.
 MOST_LOGIT = 36.0
+LEAST_LOGIT = -745.0  # of a score of 0: below that of the least float above it
 
 
 def write_rerank(call: RankCall, endpoint: Endpoint, model: str) -> bytes:
@@ -50,7 +51,7 @@ def read_rerank(body: bytes, passages: int, endpoint: Endpoint) -> Ranking:
 
 def _logit(score: object, endpoint: Endpoint) -> float:
     """The model's number for the score it came out as. Raises ValueError."""
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+    if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) <= MOST_FLOAT32:
         raise ValueError("the endpoint's answer holds a score that is no finite number")
     if endpoint.score == "logit":
         return float(score)
@@ -59,8 +60,8 @@ def _logit(score: object, endpoint: Endpoint) -> float:
             f'the endpoint\'s answer holds a score of {score:.6g}, which is not between 0 and 1: settings = {{ score = "logit" }} is for such a server'
         )
     if score in (0.0, 1.0):
-        return MOST_LOGIT if score else -MOST_LOGIT
-    return max(-MOST_LOGIT, min(MOST_LOGIT, math.log(score) - math.log1p(-score)))
+        return MOST_LOGIT if score else LEAST_LOGIT
+    return min(MOST_LOGIT, math.log(score) - math.log1p(-score))  # small scores keep their order: a float holds those far below 1, not those close to it
 
 
 def _tokens(fields: dict[str, Any]) -> int:

@@ -1,8 +1,7 @@
-"""Health, version, metrics, the API's own description, and two pages for people: what needs no key. Names no model that is the user's own."""
+"""Health, version, metrics, the API's own description, and the page that shows it: what needs no key. Names no model."""
 
 from __future__ import annotations
 
-from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from emberank import __version__
@@ -10,14 +9,14 @@ from emberank.contract.fleet import Phase
 from emberank.dialects import nim
 from emberank.forge.answers import written
 from emberank.forge.openapi import document
-from emberank.forge.pages import docs_page, index_page
+from emberank.forge.pages import docs_page
 from emberank.forge.parts import Parts
+from emberank.forge.web.addresses import base_of
 from emberank.serving.exchange import Exchange, Handler
 from emberank.serving.metrics import CONTENT_TYPE
 
 _PHASES: tuple[Phase, ...] = ("STARTING", "WARM", "DRAINING", "FAILED")
 _POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Content-Type-Options": "nosniff"}
-_OWN = "yours"  # the source of an entry that a user added
 
 
 class AboutRoutes:
@@ -37,7 +36,6 @@ class AboutRoutes:
             ("GET", "/openapi.json", self.openapi),
             ("GET", "/v1/openapi.json", self.openapi),
             ("GET", "/docs", self.docs),
-            ("GET", "/", self.index),
         ]
 
     async def live(self, exchange: Exchange) -> bytes:
@@ -73,14 +71,4 @@ class AboutRoutes:
 
     async def docs(self, exchange: Exchange) -> Response:
         """The document, to read."""
-        return HTMLResponse(docs_page(self._document, self._base(exchange.request)), headers=_POLICY)
-
-    async def index(self, exchange: Exchange) -> Response:
-        """What is here, and what to call."""
-        models = list(self._parts.catalog())
-        shown = [model for model in models if model.source != _OWN or self._parts.settings.auth == "none"]
-        return HTMLResponse(index_page(shown, len(models) - len(shown), self._base(exchange.request)), headers=_POLICY)
-
-    def _base(self, request: Request) -> str:
-        """What callers reach the installation by. A Host header is the caller's own text: the pages escape it."""
-        return (self._parts.settings.public_url or str(request.base_url)).rstrip("/")
+        return HTMLResponse(docs_page(self._document, base_of(self._parts.settings, exchange.request)), headers=_POLICY)

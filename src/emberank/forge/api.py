@@ -25,6 +25,8 @@ from emberank.forge.probe_routes import ProbeRoutes
 from emberank.forge.rules import Rule, guarded
 from emberank.forge.target_routes import TargetRoutes
 from emberank.forge.usage_routes import UsageRoutes
+from emberank.forge.web.page import Pages
+from emberank.forge.web.routes import missing_page, web_routes
 from emberank.serving.exchange import Exchanges, request_id_of
 from emberank.serving.paths import PlainPaths
 
@@ -39,12 +41,13 @@ def rules(parts: Parts) -> list[Rule]:
 
 def forge_app(parts: Parts) -> ASGIApp:
     """The ASGI application of one forge."""
-    exchanges = Exchanges(parts.settings, parts.metrics, parts.traces)
+    exchanges, pages, guards = Exchanges(parts.settings, parts.metrics, parts.traces), Pages(), rules(parts)
     routes = [Route(path, exchanges.endpoint(path, handler), methods=[method]) for method, path, handler in AboutRoutes(parts).handlers()]
     # Gateways call every second: one line a request is for requests of users.
     internal = [(method, path, exchanges.endpoint(path, handler, level=logging.DEBUG)) for method, path, handler in InternalRoutes(parts).handlers()]
     routes += [Route(path, endpoint, methods=[method]) for method, path, endpoint in internal]
-    routes += [Route(rule.path, exchanges.endpoint(_label(rule.path), guarded(rule, parts.callers)), methods=[rule.method]) for rule in rules(parts)]
+    routes += [Route(rule.path, exchanges.endpoint(_label(rule.path), guarded(rule, parts.callers)), methods=[rule.method]) for rule in guards]
+    routes += web_routes(parts, exchanges, pages, guards)
 
     async def no_route(request: Request, cause: Exception) -> Response:
         """Starlette's own 404 and 405 in the body that every error has here."""
@@ -59,6 +62,10 @@ def forge_app(parts: Parts) -> ASGIApp:
             error = MethodNotAllowed(f"{request.method} is not allowed on {path[:200]!r}; allowed: {headers['Allow']}")
         parts.metrics.failed(route="none", kind=error.type)
         headers["X-Request-Id"] = request_id = request_id_of(request)
+        page = missing_page(parts, pages, request) if status == 404 else None
+        if page is not None:
+            page.headers.update(headers)
+            return page
         return Response(render_error(error, request_id, "nim"), error.http_status, media_type="application/json", headers=headers)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: no_route})

@@ -17,6 +17,7 @@ from emberank.serving.credentials import key_of
 
 ANONYMOUS = Principal(key_id="anonymous", name="anonymous", digest="", scopes=SCOPES)
 OPERATOR = Principal(key_id="operator", name="operator", digest="", scopes=SCOPES)
+ADMIN = Principal(key_id="admin", name="admin", digest="", scopes=SCOPES)  # whoever opened a sign-in link of the terminal, in the pages only
 _MOST_BUCKETS = 100_000
 
 
@@ -41,22 +42,32 @@ class Callers:
     def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """Who sends this. Raises Unauthorized, and LimitExceeded for a key that asks too often."""
         key = key_of(headers)
-        if self._is_fleet(key):
+        if self.is_fleet(key):
             return OPERATOR
         if not self._required:
             return ANONYMOUS
         principal = self._keys.verify(key)
+        self.count(principal)
+        return principal
+
+    @property
+    def required(self) -> bool:
+        """Whether keys are asked for at all."""
+        return self._required
+
+    def count(self, principal: Principal) -> None:
+        """One call more of a principal. Raises LimitExceeded for one that asks too often."""
         if principal.requests_per_minute is not None:
             self._take(principal, principal.requests_per_minute)
-        return principal
+
+    def is_fleet(self, key: bytes) -> bool:
+        """Whether that is the fleet's token."""
+        return bool(self._fleet_token) and hmac.compare_digest(key, self._fleet_token)
 
     def require_fleet(self, headers: Iterable[tuple[bytes, bytes]], path: str) -> None:
         """Raises NotFound for everybody but a gateway of this fleet: to others these routes do not exist."""
-        if not self._is_fleet(key_of(headers)):
+        if not self.is_fleet(key_of(headers)):
             raise NotFound(missing(path))
-
-    def _is_fleet(self, key: bytes) -> bool:
-        return bool(self._fleet_token) and hmac.compare_digest(key, self._fleet_token)
 
     def _take(self, principal: Principal, per_minute: int) -> None:
         """The gateways count inference, each for itself; this counts calls of the control plane."""
@@ -100,7 +111,7 @@ def check_grant(caller: Principal, rights: Rights) -> None:
 
 def check_budget(caller: Principal, keys: Keys) -> None:
     """Raises LimitExceeded when a key's month is used up: a start costs money too."""
-    if caller in (ANONYMOUS, OPERATOR):
+    if caller in (ANONYMOUS, OPERATOR, ADMIN):
         return
     rights, (usd, tokens) = rights_of(keys.get(caller.key_id)), keys.spent(caller.key_id)
     spent: Mapping[str, tuple[float | None, float]] = {"USD": (rights.monthly_usd, usd), "tokens": (rights.monthly_tokens, tokens)}

@@ -158,7 +158,7 @@ class Catalog:
         """The model of that slug, id or alias in any spelling, with or without its publisher. Raises ModelNotFound, which says what is near."""
         found = self._find(plain(name))
         if found is None:
-            raise ModelNotFound(name, self._near(plain(name[:_LONGEST_NAME])))
+            raise ModelNotFound(name, tuple(model.id for model in self.near(name)))
         return found
 
     def __contains__(self, name: str) -> bool:
@@ -187,7 +187,7 @@ class Catalog:
         return tuple(
             model
             for model in self._models
-            if task in (None, model.task) and all(tag in model.tags for tag in tags) and all(word in _searched(model) for word in words)
+            if task in (None, model.task) and all(tag in model.tags for tag in tags) and all(word in searched(model) for word in words)
         )
 
     def tags(self) -> tuple[str, ...]:
@@ -206,18 +206,21 @@ class Catalog:
                     owners.setdefault(derived, {})[model.slug] = model
         return {name: next(iter(models.values())) for name, models in owners.items() if name not in self._names and len(models) == 1}
 
-    def _near(self, name: str) -> tuple[str, ...]:
+    def near(self, name: str) -> tuple[Model, ...]:
+        """The models whose names are most like this one; the first ones where none is."""
+        name = plain(name[:_LONGEST_NAME])
         # difflib is thorough and slow: it looks only at the names that share most three-letter pieces, so that a wrong name costs milliseconds.
         wanted = _pieces(name)
         likely = heapq.nlargest(_LIKELY, self._pieces, key=lambda known: len(self._pieces[known] & wanted))
         near = difflib.get_close_matches(name, likely, MOST_NEAR_NAMES, 0.5)
         models = [self._names.get(match) or self._derived[match] for match in near] or self._models[:MOST_NEAR_NAMES]
-        return tuple(dict.fromkeys(model.id for model in models))
+        return tuple({model.slug: model for model in models}.values())
 
 
 def _pieces(name: str) -> frozenset[str]:
     return frozenset(name[start : start + 3] for start in range(max(1, len(name) - 2)))
 
 
-def _searched(model: Model) -> str:
+def searched(model: Model) -> str:
+    """What the words of a search are looked for in, as `plain` writes it."""
     return plain("\n".join((*model.names, model.title, model.description, model.category, model.source, *model.tags, *model.licenses)))

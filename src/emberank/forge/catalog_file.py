@@ -292,6 +292,8 @@ def _check_server(entry: Table, model: Model) -> None:
     """That a remote source can be had for the model's task, wherever the environment says that NVIDIA's server stands."""
     for version in model.versions:
         if is_remote(version.source):
+            if model.task == "embed" and "max_passages" in version.settings:
+                raise entry.wrong("version", f"{version.name!r}: `max_passages` is of rerankers; an embedder's inputs go in one request")
             try:
                 remote_of(version.source, model.task, version.settings.get("api_base", ""))
             except SettingError as cause:

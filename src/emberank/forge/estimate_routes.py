@@ -9,7 +9,7 @@ from emberank.dialects import forge as native
 from emberank.dialects import nim
 from emberank.dialects.forge import Pin
 from emberank.dialects.reading import shown
-from emberank.forge.answers import written
+from emberank.forge.answers import Row, written
 from emberank.forge.asked import FILTERS, Asked, pin_of, query_of
 from emberank.forge.estimates import Payload, run_estimate
 from emberank.forge.lengths import CountedBy, Length, length_of, tokens_of
@@ -45,8 +45,8 @@ class EstimateRoutes:
             raise BadRequest("tokens and chars both say how long the request is; send one of the two")
         asked = self._asked(exchange, caller, pin_of(query))
         if tokens is None and chars is None and passages is None:
-            return self._estimate(asked, None, None)
-        return self._estimate(asked, Length(chars=chars, passages=passages), tokens)
+            return written(self.estimate(asked))
+        return written(self.estimate(asked, Length(chars=chars, passages=passages), tokens))
 
     async def of_body(self, exchange: Exchange, caller: Principal) -> bytes:
         """For a body of the native route, measured by its characters. It is not run, and not kept."""
@@ -61,14 +61,15 @@ class EstimateRoutes:
             embedding = native.parse_embeddings(exchange.body, rules)
             call, in_body = embedding.call, embedding.pin
         asked = self._asked(exchange, caller, pin_of(_fields(pin), _fields(in_body)))
-        return self._estimate(asked, length_of(call, asked.model.context_tokens), None)
+        return written(self.estimate(asked, length_of(call, asked.model.context_tokens)))
 
     def _asked(self, exchange: Exchange, caller: Principal, pin: Pin) -> Asked:
         asked = self._parts.ask(caller, exchange.request.path_params["slug"], pin)
         exchange.model = asked.model.slug
         return asked
 
-    def _estimate(self, asked: Asked, length: Length | None, tokens: int | None) -> bytes:
+    def estimate(self, asked: Asked, length: Length | None = None, tokens: int | None = None) -> Row:
+        """The answer, for the sample payload unless a length is there. Raises TargetUnavailable where nothing can be asked."""
         parts, model, version = self._parts, asked.model, asked.chosen
         if not asked.here:
             raise TargetUnavailable(f"{why_not(asked)}; GET /v1/models/{model.slug}/inference-routes lists its targets")
@@ -78,17 +79,15 @@ class EstimateRoutes:
             payload, counted_by = self._payload(asked, offer, length, tokens)
         found = run_estimate(parts.windows, model.slug, version.name, offer.target, payload, offer.price, parts.idle_after_s(version))
         running = parts.deployment(model.slug, version.name, offer.target)
-        return written(
-            {
-                **found,
-                "tokens_counted_by": counted_by,
-                "target_chosen_by": chosen_by,
-                "phase": running.phase if running else "COLD",
-                "runnable": offer.runnable,
-                "reason": offer.reason,
-                "alternatives": [] if offer.runnable else alternatives(parts, asked),
-            }
-        )
+        return {
+            **found,
+            "tokens_counted_by": counted_by,
+            "target_chosen_by": chosen_by,
+            "phase": running.phase if running else "COLD",
+            "runnable": offer.runnable,
+            "reason": offer.reason,
+            "alternatives": [] if offer.runnable else alternatives(parts, asked),
+        }
 
     def _payload(self, asked: Asked, offer: Offer, length: Length, tokens: int | None) -> tuple[Payload, CountedBy | None]:
         if length.chars is None:

@@ -45,8 +45,11 @@ class FamilyRoutes:
 
     async def status(self, exchange: Exchange, caller: Principal) -> bytes:
         """What runs of a model, or of a version, now."""
+        return written(self.standing(self._asked(exchange, caller, {})))
+
+    def standing(self, asked: Asked) -> Row:
+        """What `status` answers."""
         parts = self._parts
-        asked = self._asked(exchange, caller, {})
         found = self._running(asked)
         answer: Row = {
             "slug": asked.model.slug,
@@ -58,7 +61,7 @@ class FamilyRoutes:
         }
         if not found:
             answer["message"] = "nothing runs; the next request, or a start, makes it warm"
-        return written(answer)
+        return answer
 
     async def start(self, exchange: Exchange, caller: Principal) -> bytes | Response:
         """Make it warm, and answer when it is; with `Prefer: respond-async` answer 202 while it is not."""
@@ -67,16 +70,19 @@ class FamilyRoutes:
         asked = self._asked(exchange, caller, fields)
         if stays:
             check_scope(caller, "manage")  # only who may stop it may have it run for ever
-        check_budget(caller, self._parts.keys)
-        self._require_runnable(asked)
-        version = asked.version.name if asked.version else None
-        wish = Wish(slug=asked.model.slug, version=version, gpu_type=asked.gpu_type, region=asked.region)
-        found = self._parts.life.wake(wish, keep_warm=True if stays else None)
+        found = self.wake(asked, caller, keep_warm=True if stays else None)
         if stays:
             await self._parts.audit(caller, "model.keep_warm", "/".join(found.key))
         if found.phase == "WARM":
             return written(started(found, was_cold=False))
         return await self._until_warm(exchange, found)
+
+    def wake(self, asked: Asked, caller: Principal, *, keep_warm: bool | None = None) -> Deployment:
+        """Have it warm; returns at once. Raises LimitExceeded for a spent budget, TargetUnavailable where it cannot run."""
+        check_budget(caller, self._parts.keys)
+        self._require_runnable(asked)
+        version = asked.version.name if asked.version else None
+        return self._parts.life.wake(Wish(slug=asked.model.slug, version=version, gpu_type=asked.gpu_type, region=asked.region), keep_warm=keep_warm)
 
     async def stop(self, exchange: Exchange, caller: Principal) -> bytes:
         """Drain and free what runs of a model, of a version, or on a target."""

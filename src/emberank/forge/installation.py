@@ -38,6 +38,7 @@ from emberank.forge.store import Store
 from emberank.forge.store_thread import StoreThread
 from emberank.forge.target_files import gpu_types, load_pools, load_prices
 from emberank.forge.targets import Pool, Prices, Target, elsewhere
+from emberank.forge.web.sessions import Lasting, Sessions
 from emberank.forge.windows import MOST_SAMPLES, Windows
 from emberank.serving.machine import machine_memory
 from emberank.settings import ForgeSettings
@@ -63,6 +64,11 @@ class Installation:
         return self.parts.keys
 
     @property
+    def sessions(self) -> Sessions:
+        """The web sessions."""
+        return self.parts.sessions
+
+    @property
     def schedules(self) -> ScheduleBook:
         """What is due at fixed times."""
         return self.parts.schedules
@@ -79,7 +85,7 @@ async def install(settings: ForgeSettings, folder: DataFolder, store: Store, fle
     thread = StoreThread(store)
     catalog = load_catalog(folder.path)
     prices, pools = _targets(settings, folder)
-    windows, keys, schedules = await _read(thread, folder)
+    windows, keys, schedules, sessions = await _read(thread, folder, settings)
     metrics = ForgeMetrics()
 
     # Parts that ask one another are joined by these few calls, so that none holds the whole.
@@ -123,6 +129,7 @@ async def install(settings: ForgeSettings, folder: DataFolder, store: Store, fle
         schedules=schedules,
         keys=keys,
         callers=Callers(keys, fleet_token, required=settings.auth == "keys", clock=time.monotonic),
+        sessions=sessions,
         snapshots=snapshots,
         intake=intake,
         stored=thread.ask,
@@ -135,14 +142,16 @@ async def install(settings: ForgeSettings, folder: DataFolder, store: Store, fle
     return made
 
 
-async def _read(thread: StoreThread, folder: DataFolder) -> tuple[Windows, Keys, ScheduleBook]:
+async def _read(thread: StoreThread, folder: DataFolder, settings: ForgeSettings) -> tuple[Windows, Keys, ScheduleBook, Sessions]:
     """What an earlier forge has left behind."""
     samples, traffic = await thread.ask(lambda store: (store.samples.recent(MOST_SAMPLES), store.usage.recent(MOST_SAMPLES)), within_s=300)
     keys, schedules = Keys(thread.ask, folder.secret("key"), time.time), ScheduleBook(thread.ask, time.time)
+    sessions = Sessions(thread.ask, keys, Lasting(idle_s=settings.web_session_idle_s, max_s=settings.web_session_max_s), time.time)
     await keys.load()
     await schedules.load()
+    await sessions.load()
     # Each list is in its own order; which of two kinds is newer decides what a row's standing is.
-    return Windows(merge(samples, traffic, key=lambda sample: sample.at_s)), keys, schedules
+    return Windows(merge(samples, traffic, key=lambda sample: sample.at_s)), keys, schedules, sessions
 
 
 async def _record(journal: StoreJournal, snapshots: Callable[[], Snapshots], found: Sequence[Sample]) -> None:

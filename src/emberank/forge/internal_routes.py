@@ -1,17 +1,21 @@
-"""`/internal/…`: what gateways ask: the snapshot, wishes, reports. For who has the fleet's token; to everybody else these routes do not exist."""
+"""`/internal/…`: what gateways ask: the snapshot, wishes, reports; and the operator's wish to sign in. For who has the fleet's token; to everybody else these routes do not exist."""
 
 from __future__ import annotations
 
+from starlette.responses import Response
+
 from emberank.contract.errors import BadRequest
 from emberank.dialects import fleet
+from emberank.forge.answers import written
 from emberank.forge.parts import Parts
+from emberank.forge.web.links import LASTS_S, link_at
 from emberank.serving.exchange import Exchange, Handler
 
 _MOST_WAIT_S = 60.0
 
 
 class InternalRoutes:
-    """The three arrows."""
+    """The three arrows, and the operator's own."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -22,6 +26,7 @@ class InternalRoutes:
             ("GET", "/internal/snapshot", self.snapshot),
             ("POST", "/internal/wake", self.wake),
             ("POST", "/internal/report", self.report),
+            ("POST", "/internal/signin", self.signin),
         ]
 
     async def snapshot(self, exchange: Exchange) -> bytes:
@@ -48,6 +53,15 @@ class InternalRoutes:
             raise BadRequest("a report needs the gateway's id and its number, from 0 on")
         await self._parts.intake.take(report)
         return b"{}"
+
+    async def signin(self, exchange: Exchange) -> Response:
+        """A new sign-in link, for the operator's terminal."""
+        self._require_fleet(exchange)
+        if not self._parts.callers.required:
+            raise BadRequest("there is nothing to sign in to: with the setting auth=none everybody may do everything")
+        base = self._parts.settings.public_url or str(exchange.request.base_url)
+        answer = {"url": link_at(base, self._parts.links.new()), "lasts_s": LASTS_S}
+        return Response(written(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
 
     def _require_fleet(self, exchange: Exchange) -> None:
         self._parts.callers.require_fleet(exchange.request.headers.raw, exchange.request.url.path)

@@ -78,6 +78,11 @@ class Keys:
         self.used([(found.key_id, 0.0)])
         return self._principal(found, month_of(now_s))
 
+    def principal(self, key_id: str) -> Principal | None:
+        """Who the key of that id stands for, while it is in force."""
+        found = self._keys.get(key_id)
+        return self._principal(found, month_of(self._wall_s())) if found is not None and self.is_in_force(found) else None
+
     def principals(self) -> tuple[Principal, ...]:
         """Every key a gateway should know, in order of age. What a key without a monthly limit has spent is left out: no gateway needs it."""
         now_s = self._wall_s()

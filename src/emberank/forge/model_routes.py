@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import get_args
 
 from emberank.contract.errors import BadRequest, NotFound
 from emberank.contract.fleet import Principal
@@ -59,43 +59,16 @@ class ModelRoutes:
 
     async def model(self, exchange: Exchange, caller: Principal) -> bytes:
         """One entry, with every version's target table."""
-        parts = self._parts
-        asked = self._asked(exchange, caller)
-        model = asked.model
-        running = [one for one in parts.life.deployments() if one.key.slug == model.slug]
-        page = model_page(model, parts.catalog().names(model), phase_of(running))
-        versions = [self._version(asked, version) for version in model.versions if asked.version in (None, version)]
-        idle_after_s = parts.idle_after_s(asked.chosen)
-        sentence = (
-            f"After its last request an endpoint stays warm for {idle_after_s / 60:g} minutes, then its memory is freed; the next request starts it again."
-        )
-        return written({**page, "versions": versions, "warm_policy": {"idle_after_s": idle_after_s, "sentence": sentence}})
+        return written(entry(self._parts, self._asked(exchange, caller)))
 
     async def reliability(self, exchange: Exchange, caller: Principal) -> bytes:
         """The target table of a version, and what to make of it."""
         asked = self._asked(exchange, caller, "baseline")
-        return written(self._reliability(asked, asked.chosen, _baseline(exchange, asked)))
+        return written(target_table(self._parts, asked, asked.chosen, _baseline(exchange, asked)))
 
     async def inference_routes(self, exchange: Exchange, caller: Principal) -> bytes:
         """Whether a target is there: the routes that lead to it, or why none does, and what would."""
-        parts = self._parts
-        asked = self._asked(exchange, caller)
-        versions = [version for version in asked.model.versions if asked.version in (None, version)]
-        routes = []
-        for version in versions:
-            offers = asked.offers[version.name]
-            rows = parts.rows(asked.model, version, [offer for offer in offers if offer.runnable])
-            routes += [route(parts, asked.model, version, _offer(offers, row), row) for row in rows]
-        return written(
-            {
-                "slug": asked.model.slug,
-                "id": asked.model.id,
-                "filters": asked.filters,
-                "routes": routes,
-                "reason": "" if routes else why_not(asked),
-                "alternatives": [] if routes else alternatives(parts, asked),
-            }
-        )
+        return written(routes_to(self._parts, self._asked(exchange, caller)))
 
     def _asked(self, exchange: Exchange, caller: Principal, *more: str) -> Asked:
         query = query_of(exchange.request, *FILTERS, *more)
@@ -103,31 +76,62 @@ class ModelRoutes:
         exchange.model = asked.model.slug
         return asked
 
-    def _version(self, asked: Asked, version: Version) -> Row:
-        answer = self._reliability(asked, version, None)
-        rows = answer.pop("rows")
-        for name in ("slug", "model_version", "filters", "total_rows", "rules"):
-            answer.pop(name)
-        running = [one for one in self._parts.life.deployments() if one.key[:2] == (asked.model.slug, version.name)]
-        pool = next((offer.pool for offer in asked.everywhere[version.name] if offer.runnable), None)
-        return {
-            "name": version.name,
-            "note": " ".join(filter(None, (version.note, f"As it stands here {SENTENCE}." if answer["random_weights"] else ""))),
-            "remote": remote_host(version, asked.model.task, os.environ),
-            "phase": phase_of(running),
-            "idle_after_s": self._parts.idle_after_s(version),
-            "memory": memory_of(asked.model, version, rows, pool),
-            "calibration": None if version.calibration is None else asdict(version.calibration),
-            **answer,
-            "targets": rows,
-        }
 
-    def _reliability(self, asked: Asked, version: Version, baseline: Target | None) -> dict[str, Any]:
-        parts = self._parts
-        pending = parts.pending(asked.model.slug, version.name)
-        offers = asked.everywhere[version.name]
-        answer = reliability(asked.model, version, offers, parts.windows, now_s=parts.wall_s(), pending=pending, filters=asked.filters, baseline=baseline)
-        return answer | {"random_weights": has_random_weights(version)}
+def entry(parts: Parts, asked: Asked) -> Row:
+    """A catalogue entry with every version's target table, as `GET /v1/models/{slug}` answers it."""
+    model = asked.model
+    running = [one for one in parts.life.deployments() if one.key.slug == model.slug]
+    page = model_page(model, parts.catalog().names(model), phase_of(running))
+    versions = [_version(parts, asked, version) for version in model.versions if asked.version in (None, version)]
+    idle_after_s = parts.idle_after_s(asked.chosen)
+    sentence = f"After its last request an endpoint stays warm for {idle_after_s / 60:g} minutes, then its memory is freed; the next request starts it again."
+    return {**page, "versions": versions, "warm_policy": {"idle_after_s": idle_after_s, "sentence": sentence}}
+
+
+def routes_to(parts: Parts, asked: Asked) -> Row:
+    """The routes that lead to what was asked for, as `GET …/inference-routes` answers it."""
+    versions = [version for version in asked.model.versions if asked.version in (None, version)]
+    routes = []
+    for version in versions:
+        offers = asked.offers[version.name]
+        rows = parts.rows(asked.model, version, [offer for offer in offers if offer.runnable])
+        routes += [route(parts, asked.model, version, _offer(offers, row), row) for row in rows]
+    return {
+        "slug": asked.model.slug,
+        "id": asked.model.id,
+        "filters": asked.filters,
+        "routes": routes,
+        "reason": "" if routes else why_not(asked),
+        "alternatives": [] if routes else alternatives(parts, asked),
+    }
+
+
+def target_table(parts: Parts, asked: Asked, version: Version, baseline: Target | None) -> Row:
+    """The target table of a version, as `GET …/reliability` answers it."""
+    pending = parts.pending(asked.model.slug, version.name)
+    offers = asked.everywhere[version.name]
+    answer = reliability(asked.model, version, offers, parts.windows, now_s=parts.wall_s(), pending=pending, filters=asked.filters, baseline=baseline)
+    return answer | {"random_weights": has_random_weights(version)}
+
+
+def _version(parts: Parts, asked: Asked, version: Version) -> Row:
+    answer = target_table(parts, asked, version, None)
+    rows = answer.pop("rows")
+    for name in ("slug", "model_version", "filters", "total_rows", "rules"):
+        answer.pop(name)
+    running = [one for one in parts.life.deployments() if one.key[:2] == (asked.model.slug, version.name)]
+    pool = next((offer.pool for offer in asked.everywhere[version.name] if offer.runnable), None)
+    return {
+        "name": version.name,
+        "note": " ".join(filter(None, (version.note, f"As it stands here {SENTENCE}." if answer["random_weights"] else ""))),
+        "remote": remote_host(version, asked.model.task, os.environ),
+        "phase": phase_of(running),
+        "idle_after_s": parts.idle_after_s(version),
+        "memory": memory_of(asked.model, version, rows, pool),
+        "calibration": None if version.calibration is None else asdict(version.calibration),
+        **answer,
+        "targets": rows,
+    }
 
 
 def route(parts: Parts, model: Model, version: Version, offer: Offer, row: Row) -> Row:
@@ -187,8 +191,11 @@ def _task(name: str | None) -> Task | None:
 
 
 def _baseline(exchange: Exchange, asked: Asked) -> Target | None:
-    """`baseline=L40S/eu-north1`: the row that the others are compared with."""
-    text = exchange.request.query_params.get("baseline", "").strip()
+    return baseline_of(asked, exchange.request.query_params.get("baseline", "").strip())
+
+
+def baseline_of(asked: Asked, text: str) -> Target | None:
+    """`L40S/eu-north1`: the row that the others are compared with. Raises BadRequest and NotFound."""
     if not text:
         return None
     gpu_type, slash, region = text.partition("/")

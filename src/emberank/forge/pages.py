@@ -1,4 +1,4 @@
-"""An OpenAPI document or a catalogue in, a page of HTML to read it out: no script, nothing fetched, so it works offline and under a strict policy."""
+"""An OpenAPI document in, a page of HTML to read it out: no script, nothing fetched, so it works offline and under a strict policy."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from html import escape
 from typing import Any
 
 import orjson
-
-from emberank.forge.answers import TASKS, inference_path
-from emberank.forge.catalog import Model
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #d9480f; }
@@ -21,30 +18,6 @@ table { border-collapse: collapse; width: 100%; font-size: .93rem; } td, th { te
 """
 _HEAD = "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'>"
 _KEY = '-H "Authorization: Bearer $FORGE_API_KEY"'
-
-
-def index_page(models: Sequence[Model], hidden: int, base: str) -> str:
-    """What is here, and what to call. `hidden` models are not named: the page asks for no key."""
-    example = next((model for model in models if model.task == "rank"), None)
-    rows = "".join(
-        f"<tr><td><b>{escape(model.title)}</b><br><code>{escape(model.slug)}</code><td>{escape(TASKS[model.task])}<td>{escape(model.description)}"
-        for model in models
-    )
-    more = f"<p>And {hidden} of your own: <code>GET /v1/models</code> lists them for a key.</p>" if hidden else ""
-    calls = [f"export FORGE_API_BASE='{base}'", "export FORGE_API_KEY='…'  # emberank key create --name me", f'curl -s "$FORGE_API_BASE/v1/models" {_KEY}']
-    if example is not None:
-        body = orjson.dumps({"query": {"text": "which way should i go?"}, "passages": [{"text": "two roads diverged in a yellow wood"}]}).decode("ascii")
-        calls += [
-            f'curl -s "$FORGE_API_BASE/v1/models/{example.slug}/inference-routes" {_KEY}',
-            f"curl -s \"$FORGE_API_BASE{inference_path(example)}\" {_KEY} -H 'Content-Type: application/json' -d '{body}'",
-        ]
-    return (
-        f"{_HEAD}<title>Emberank</title><style>{_STYLE}</style><h1>Emberank</h1>"
-        "<p>Rerankers and embedders that stay warm while they are used and cost nothing while they are not. "
-        "<a href=/docs>All routes</a> · <a href=/openapi.json>as OpenAPI</a></p>"
-        f"<h2>Call it</h2><pre>{escape(chr(10).join(calls))}</pre>"
-        f"<h2>Models</h2><div class=wide><table><tr><th>Model<th>Task<th>What it is{rows}</table></div>{more}"
-    )
 
 
 def docs_page(document: dict[str, Any], base: str) -> str:

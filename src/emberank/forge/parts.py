@@ -24,6 +24,9 @@ from emberank.forge.snapshot import Snapshots
 from emberank.forge.store.audit import AuditEntry
 from emberank.forge.stored import Stored
 from emberank.forge.targets import Offer, Pool, Prices, Target, targets_of
+from emberank.forge.web.links import Links
+from emberank.forge.web.sessions import Sessions
+from emberank.forge.web.visitor import Visitors
 from emberank.forge.windows import Windows
 from emberank.settings import ForgeSettings
 from emberank.telemetry import Traces
@@ -91,6 +94,7 @@ class Parts:
     schedules: ScheduleBook
     keys: Keys
     callers: Callers
+    sessions: Sessions
     snapshots: Snapshots
     intake: Intake
     stored: Stored
@@ -98,7 +102,13 @@ class Parts:
     clock: Callable[[], float]
     wall_s: Callable[[], float]
     readiness: Readiness = field(default_factory=Readiness)
+    links: Links = field(default_factory=Links)
     traces: Traces | None = None
+
+    @property
+    def visitors(self) -> Visitors:
+        """Who looks at a page."""
+        return Visitors(self.sessions, required=self.callers.required)
 
     def ask(self, caller: Principal, name: str, pin: Pin) -> Asked:
         """What a request is about."""

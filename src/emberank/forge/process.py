@@ -20,6 +20,7 @@ from emberank.forge.keys import check_given
 from emberank.forge.routine import Routine
 from emberank.forge.store import Store, open_store
 from emberank.forge.targets import ELSEWHERE
+from emberank.forge.web.links import link_at
 from emberank.serving.listener import bind, check_tls, drain_on_signals, loop_factory, server, url_of
 from emberank.settings import ForgeSettings
 from emberank.settings.folders import data_dir
@@ -82,6 +83,7 @@ class ForgeProcess:
         await forge.reconciler.close(leave_running=self.settings.leave_running)
         with suppress(Exception):
             await forge.keys.flush(now=True)
+            await forge.sessions.flush(now=True)
         await forge.http.close()
         await forge.store.close()
 
@@ -103,13 +105,15 @@ class ForgeProcess:
         )
         if not self._with_parent:
             print(f"emberank: ready on {url}: forge with {models} models in the catalogue, targets {pools}", flush=True)
+        base = self.settings.public_url or url
         if first_key is not None:
-            base = self.settings.public_url or url
             print(
                 f"\nemberank: the first admin key, shown this once; paste these lines into the terminal you work in:\n\n"
                 f"export FORGE_API_BASE={base}\nexport FORGE_API_KEY={first_key}\n",
                 flush=True,
             )
+        if self.settings.auth == "keys":  # on the terminal only: whoever reads the log must not be the admin by it
+            print(f"emberank: sign in once at {link_at(base, forge.parts.links.new())}", flush=True)
 
 
 def _end_with_parent(loop: asyncio.AbstractEventLoop) -> None:

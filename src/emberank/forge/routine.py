@@ -1,4 +1,4 @@
-"""A running forge in, what it does by the clock: schedules, a changed catalogue file, old rows, keys' last use. Each beat is short, and one that fails is not the last.
+"""A running forge in, what it does by the clock: schedules, a changed catalogue file, old rows, the last use of keys and web sessions. Each beat is short, and one that fails is not the last.
 
 Knows no request.
 """
@@ -53,6 +53,7 @@ class Routine:
         for one in due:
             self._start(one)
         await self._forge.keys.flush()
+        await self._forge.sessions.flush()
         if time.monotonic() - self._pruned >= PRUNE_EVERY_S:
             self._pruned = time.monotonic()
             await self._prune(now_s)

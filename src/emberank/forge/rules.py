@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from emberank.contract.fleet import Principal, Scope
@@ -24,10 +25,15 @@ class Rule(NamedTuple):
 
 
 def guarded(rule: Rule, callers: Callers) -> Handler:
-    """The rule's answer, for those who may have it."""
+    """The rule's answer, for those whose key may have it. A cookie is nothing here."""
+    return answering(rule, lambda request: callers.identify(request.headers.raw))
+
+
+def answering(rule: Rule, identify: Callable[[Request], Principal]) -> Handler:
+    """The rule's answer, for those who may have it. `identify` says who asks, or raises."""
 
     async def answer(exchange: Exchange) -> bytes | Response:
-        caller = callers.identify(exchange.request.headers.raw)
+        caller = identify(exchange.request)
         exchange.extra["key_id"] = caller.key_id
         check_scope(caller, *rule.scopes)
         return await rule.answer(exchange, caller)

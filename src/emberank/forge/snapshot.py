@@ -188,6 +188,11 @@ class Snapshots:
                 async with asyncio.timeout(left_s):
                     await waiting.wait()
 
+    async def models(self) -> tuple[ModelRow, ...]:
+        """Every model's row as gateways are told it, in the catalogue's order."""
+        await self._refresh()
+        return self._models.content
+
     def close(self) -> None:
         """Answer everybody who waits: the forge is ending."""
         self._closed = True

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from urllib.parse import unquote
 
 import orjson
 from starlette.requests import Request
@@ -47,6 +46,10 @@ RELAYED = (
     "/docs",
     "/openapi.json",
     "/assets",
+    "/web",
+    "/signin",
+    "/signout",
+    "/account",
     "/v1/models",
     "/v1/model-families",
     "/v1/keys",
@@ -97,6 +100,7 @@ class GatewayApp:
 
     async def _more(self, run: Run, principal: Principal) -> None:
         """The next piece, or several small ones at one time."""
+        self._view.limits.check_budget(principal, time.time(), usd=run.cost_usd, tokens=run.tokens)  # a piece may have used up what there was
         branches = run.branches(self._view.places.warm(run.ask.wish))
         if not branches:
             self._bills.read(run, await self._fallbacks.answer(run, principal))
@@ -134,7 +138,7 @@ class GatewayApp:
         principal = self._identify(exchange, None)
         names = self._view.names
         own = exchange.request.scope.get(MODEL)
-        asked = names if own is None else [names.of_any_task(unquote(own))]
+        asked = names if own is None else [names.of_any_task(own)]
         return [self._served(model) for model in asked if not principal.models or model.slug in principal.models]
 
     def _served(self, model: ModelRow) -> Served:
@@ -153,7 +157,7 @@ class GatewayApp:
         """GET /info: TEI's, of the model in the path; else of the first reranker, or of the first model where there is none."""
         listed = self._listed(exchange)
         if not listed:
-            raise UnknownModel("", [])
+            raise UnknownModel(exchange.request.scope.get(MODEL, ""), [])
         return served.render_info(served.first(listed), __version__)
 
     async def live(self, exchange: Exchange) -> bytes:
@@ -172,6 +176,12 @@ class GatewayApp:
     async def plain_health(self, request: Request) -> Response:
         """GET /health, TEI's, vLLM's and Infinity's."""
         ready, message = self._state()
+        own = request.scope.get(MODEL)
+        if ready and own is not None:
+            try:
+                self._view.names.of_any_task(own)
+            except UnknownModel as unknown:
+                return Response(render_error(unknown, request_id_of(request), "tei"), 404, media_type="application/json")
         if ready:
             return Response(served.render_health(time.time()), media_type="application/json")
         error = NotReady(f"the gateway is {message}", retry_after_s=1)
@@ -196,7 +206,8 @@ class GatewayApp:
     def asgi(self, traces: Traces | None = None) -> ASGIApp:
         """The ASGI application."""
         exchanges = Exchanges(self._settings, self._metrics, traces)
-        routes = Routes(RELAYED, exchanges.endpoint("relay", self._relay.answer))
+        relay = exchanges.endpoint("relay", self._relay.answer)
+        routes = Routes(RELAYED, relay)
 
         def inference(path: str, read: Reader, *, errors: ErrorStyle = "nim", route: str = "") -> None:
             label = route or path
@@ -211,6 +222,7 @@ class GatewayApp:
         inference("/v1/inference/{slug:path}", self._asks.native, route="/v1/inference/{slug}")
         for path, handler in (("/v1/models", self.models), ("/models", self.infinity_models), ("/info", self.info)):
             routes.add("GET", path, exchanges.endpoint(path, handler, errors=style_of(path)))
+        routes.add("GET", "/models/{slug}", relay)  # a model's page; what stands below it is the model's own base URL
         routes.add("GET", "/health", self.plain_health)
         routes.add("GET", "/v1/health/live", exchanges.endpoint("/v1/health/live", self.live))
         routes.add("GET", "/v1/health/ready", self.health)

@@ -9,7 +9,6 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from urllib.parse import unquote
 
 from emberank.contract.errors import BadRequest
 from emberank.contract.fleet import ModelRow, Principal, Wish
@@ -39,6 +38,7 @@ class Ask:
     asked: Asked
     passages: int
     chars: int
+    pinned: bool = False  # whether the request says which version or where: then it is nobody else's
 
     @property
     def tokens(self) -> int:
@@ -87,7 +87,7 @@ def _resolved(exchange: Exchange, names: Names, principal: Principal, asked: Ask
     task: Task = "rank" if isinstance(asked, AskedRank) else "embed"
     name = _named(asked)
     if MODEL in scope:  # below /models/{slug}
-        model = names.resolve(unquote(scope[MODEL]), task)
+        model = names.resolve(scope[MODEL], task)
         asked = _typed(asked, _same(f"{path['org']}/{path['model']}" if "model" in path else name, model, names))
     elif "model" in path:
         model = names.resolve(f"{path['org']}/{path['model']}", task, principal.models)
@@ -126,11 +126,11 @@ def _ask(exchange: Exchange, principal: Principal, model: ModelRow, asked: Asked
     wish = wish_of(model, pin)
     if isinstance(asked, AskedRank):
         _check_score(asked, model, wish)
-        exchange.headers["Emberank-Score"] = asked.score
+        exchange.headers["emberank-score"] = asked.score
         chars, passages = sum(map(_rank_chars, asked.calls)), sum(len(call.passages) for call in asked.calls)
     else:
         chars, passages = sum(map(_chars, asked.call.inputs)), len(asked.call.inputs)
-    return Ask(model=model, wish=wish, asked=asked, passages=passages, chars=chars)
+    return Ask(model=model, wish=wish, asked=asked, passages=passages, chars=chars, pinned=pin != forge.ANYWHERE)
 
 
 def _check_score(asked: AskedRank, model: ModelRow, wish: Wish) -> None:

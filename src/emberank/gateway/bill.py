@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 import time
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ from emberank.dialects import outgoing
 from emberank.gateway.ask import ignored_header
 from emberank.gateway.limits import Limits
 from emberank.gateway.metrics import GatewayMetrics
-from emberank.gateway.run import Run
+from emberank.gateway.run import Part, Run
 from emberank.gateway.usage import Usage
 from emberank.telemetry.traces import PASSAGES, PROMPT_TOKENS, TARGET
 
@@ -25,6 +26,7 @@ _GONE = 499
 _MOST_DIGITS = 12
 # What a server that is not ours may say in our own headers: it may be another Emberank.
 _OF_ANYBODY = (b"emberank-prompt-tokens", b"emberank-truncated")
+_PLACES = re.compile(r"[0-9]{1,9}(,[0-9]{1,9}){0,999}(,\.\.\.)?")
 _MS_PER_HOUR = 3.6e6
 _TOKENS_AT = (("usage", "total_tokens"), ("usage", "prompt_tokens"), ("meta", "tokens", "input_tokens"), ("meta", "billed_units", "total_tokens"))
 
@@ -90,7 +92,7 @@ class Bills:
     def read(self, run: Run, answer: Answer) -> None:
         """Take what the endpoint says of the way it answered the last piece, and say it on; what several pieces took is added up."""
         headers = run.exchange.headers
-        tokens = timing = charged = ""
+        tokens = timing = charged = truncated = ""
         endpoint = run.parts[-1].endpoint
         ours = endpoint.dialect == "emberank"
         for name, value in answer.headers:
@@ -103,21 +105,24 @@ class Bills:
                 elif name == b"emberank-provider-cost-usd":  # a bridge's: what the provider behind it takes
                     charged = text
                 elif name == b"emberank-truncated":
-                    _add_truncated(headers, run.last_start, text)
-                else:
+                    if _PLACES.fullmatch(text):
+                        truncated = text
+                elif name != b"emberank-score":  # what the caller is told is in ours: it is asked for logits
                     headers[name.decode("latin-1")] = text
-        counted = int(tokens) if tokens.isdecimal() and len(tokens) <= _MOST_DIGITS else tokens_in(answer.body)
+        counted = int(tokens) if tokens.isdecimal() and len(tokens) <= _MOST_DIGITS else _counted(run.parts[-1], answer)
         run.tokens += counted
         if counted:
             headers["emberank-prompt-tokens"] = str(run.tokens)
         took = timings(timing)
         if timing:
-            headers["Server-Timing"] = timing if len(run.parts) == 1 else _added(headers.get("Server-Timing", ""), took)
+            headers["Server-Timing"] = timing if ours and len(run.parts) == 1 else _added(headers.get("Server-Timing", "") if len(run.parts) > 1 else "", took)
         # A server that does not say how long its model took is billed by the time it took to answer.
         model_ms = took.get("engine", run.piece_s * 1e3)
         run.model_ms += model_ms
         run.queue_ms += took.get("queue", 0.0)
         run.cost_usd += max(cost(model_ms, endpoint.price_usd_per_hour), charge(endpoint, counted or run.last_tokens), dollars(charged) if charged else 0.0)
+        if truncated:
+            _add_truncated(headers, run.last_start, truncated)
         self._say(run, headers)
 
     def _say(self, run: Run, headers: dict[str, str]) -> None:
@@ -141,7 +146,9 @@ def _add_truncated(headers: dict[str, str], start: int | None, text: str) -> Non
     """Passages that were cut, by their places in the whole request; of several queries' pairs how many."""
     before, cut = headers.get("emberank-truncated"), text.split(",")
     if start is None:
-        headers["emberank-truncated"] = f"{(int(before.split()[0]) if before else 0) + len(cut)} pairs"
+        many = "over " if cut[-1] == "..." or (before or "").startswith("over ") else ""
+        known = int(before.removeprefix("over ").split()[0]) if before else 0
+        headers["emberank-truncated"] = f"{many}{known + len(cut) - (cut[-1] == '...')} pairs"
         return
     places = ",".join(str(int(place) + start) if place.isdecimal() else place for place in cut)
     headers["emberank-truncated"] = f"{before},{places}" if before else places
@@ -187,6 +194,11 @@ def timings(header: str) -> dict[str, float]:
             if 0 <= ms < math.inf:
                 found[name.partition(";")[0].strip()] = ms
     return found
+
+
+def _counted(part: Part, answer: Answer) -> int:
+    """The tokens that an answer says it read, which was read already where it is somebody else's."""
+    return part.read.prompt_tokens if part.read is not None and part.read.prompt_tokens else tokens_in(answer.body)
 
 
 def tokens_in(body: bytes) -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from emberank.client.answer import Answer
 from emberank.contract.errors import BadRequest, Forbidden, NotReady, TargetUnavailable
-from emberank.contract.fleet import ModelRow, Principal, Wish
+from emberank.contract.fleet import Principal
 from emberank.dialects.asked import AskedRank
 from emberank.dialects.forge import ANYWHERE
 from emberank.gateway.ask import Ask
@@ -45,7 +45,9 @@ class Fallbacks:
             if run.first is not None:
                 run.passed_over.add(run.ask.model.slug)
             for ask in self._instead(run, asked, principal):
-                self._view.limits.check_budget(principal, time.time())  # which others may have used up while this one was held
+                self._view.limits.check_budget(
+                    principal, time.time(), usd=run.cost_usd, tokens=run.tokens
+                )  # which others may have used up while this one was held
                 run.ask_instead(ask)
                 try:
                     answer = await self._upstream.run(run)
@@ -60,7 +62,7 @@ class Fallbacks:
 
     def _instead(self, run: Run, asked: Ask, principal: Principal) -> Iterator[Ask]:
         """What may be asked in its place: other models for the same task that the key may use. None for a request that says where it is to run."""
-        if _is_pinned(asked.model, asked.wish):
+        if asked.pinned:
             return
         known = {model.slug: model for model in self._view.names}
         for slug in asked.model.fallbacks:
@@ -83,8 +85,3 @@ class Fallbacks:
         run.exchange.extra["fallback"] = endpoint.slug
         self._metrics.fallbacks.labels(asked.model.slug).inc()
         log.info("a fallback answers", extra={"action": "fallback", "slug": asked.model.slug, "instead": endpoint.slug, "why": type(why).__name__})
-
-
-def _is_pinned(model: ModelRow, wish: Wish) -> bool:
-    """Whether it has to be this version, or this place."""
-    return wish.gpu_type is not None or wish.region is not None or wish.version != model.versions[0].name

@@ -60,9 +60,9 @@ class Limits:
         finally:
             account.in_flight -= 1
 
-    def check_budget(self, principal: Principal, wall_s: float) -> None:
-        """That its month's budget has room now. Raises LimitExceeded."""
-        _check_month(principal, self._accounts.get(principal.key_id) or _Account(), wall_s)
+    def check_budget(self, principal: Principal, wall_s: float, *, usd: float = 0.0, tokens: int = 0) -> None:
+        """That its month's budget has room now, with what the request that asks has taken already. Raises LimitExceeded."""
+        _check_month(principal, self._accounts.get(principal.key_id) or _Account(), wall_s, usd, tokens)
 
     def spend(self, key_id: str, *, number: int, wall_s: float, usd: float, tokens: int) -> None:
         """Count a request that goes out with report `number`."""
@@ -96,7 +96,7 @@ def _take(name: str, per_minute: int, account: _Account, now: float) -> None:
     account.room = room - 1
 
 
-def _check_month(principal: Principal, account: _Account, wall_s: float) -> None:
+def _check_month(principal: Principal, account: _Account, wall_s: float, more_usd: float = 0.0, more_tokens: int = 0) -> None:
     if principal.monthly_usd is None and principal.monthly_tokens is None:
         return
     month = month_of(wall_s)
@@ -105,6 +105,7 @@ def _check_month(principal: Principal, account: _Account, wall_s: float) -> None
         if spent.month == month:
             usd += spent.usd
             tokens += spent.tokens
+    usd, tokens = usd + more_usd, tokens + more_tokens
     if principal.monthly_usd is not None and usd >= principal.monthly_usd:
         _refuse(principal, f"budget of {principal.monthly_usd:g} USD", f"{usd:.6g} USD", wall_s)
     if principal.monthly_tokens is not None and tokens >= principal.monthly_tokens:

@@ -19,12 +19,13 @@ from emberank.client.url import read_url
 from emberank.contract.errors import DeadlineExceeded
 from emberank.gateway.errors import ForgeAway
 from emberank.gateway.forge_link import Address
+from emberank.serving.credentials import FLEET_HEADER
 from emberank.serving.exchange import Exchange
 from emberank.serving.presence import WhileConnected, client_left
 
 _PIECE_WITHIN_S = 60.0
 # What we say of ourselves, whoever said it before. Host stays the caller's: the forge's pages name the address that they were asked by.
-_OURS = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"x-request-timeout")
+_OURS = (FLEET_HEADER, b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"x-request-timeout")
 
 
 class Relay:
@@ -41,15 +42,18 @@ class Relay:
         stack = AsyncExitStack()
         try:
             path = scope.get("raw_path") or scope["path"].encode()
-            url = read_url(f"{self._address().url}{path.decode('latin-1')}{'?' if query else ''}{query}")
-            stream = self._pool.stream(scope["method"], url, _headers(exchange), exchange.body, deadline=exchange.deadline, piece_within_s=_PIECE_WITHIN_S)
+            address = self._address()
+            url = read_url(f"{address.url}{path.decode('latin-1')}{'?' if query else ''}{query}")
+            stream = self._pool.stream(
+                scope["method"], url, _headers(exchange, address.token), exchange.body, deadline=exchange.deadline, piece_within_s=_PIECE_WITHIN_S
+            )
             return Relayed(await stack.enter_async_context(stream), stack)
         except (TransportError, ValueError) as cause:
             message = "the forge, which answers this, cannot be reached; inference on warm models goes on without it"
             raise ForgeAway(message, retry_after_s=2) from cause
 
 
-def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+def _headers(exchange: Exchange, token: str) -> list[tuple[bytes, bytes]]:
     scope = exchange.request.scope
     headers = [(name, value) for name, value in passed_on(scope["headers"]) if name not in _OURS]
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
@@ -62,6 +66,7 @@ def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
         (b"x-forwarded-for", client[0].encode("latin-1") if client else b"unknown"),
         (b"x-forwarded-proto", scope["scheme"].encode("latin-1")),
         (b"x-forwarded-host", host),
+        (FLEET_HEADER, token.encode("latin-1", "replace")),
     ]
 
 

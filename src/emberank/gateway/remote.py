@@ -17,7 +17,7 @@ from emberank.client.failures import TransportError
 from emberank.contract.errors import DeadlineExceeded
 from emberank.gateway.errors import RemoteFault
 from emberank.gateway.metrics import GatewayMetrics
-from emberank.gateway.remote_faults import Fault, fault_of, fault_of_transport
+from emberank.gateway.remote_faults import Fault, fault_of_transport, read_or_fault
 from emberank.gateway.routing import Place
 from emberank.gateway.run import Run, call_of
 from emberank.gateway.sending import Sending
@@ -45,7 +45,6 @@ class Remotes:
         while True:
             outcome = await self._try(run, place)
             if isinstance(outcome, Answer):
-                run.take(place.endpoint, outcome)
                 return outcome
             tries += 1
             pause_s = _pause_s(tries, outcome.pause_s)
@@ -68,7 +67,8 @@ class Remotes:
         told = False
         try:
             answer = await self._sending.send(run, place, min(run.exchange.deadline, began + limit_s))
-            fault = fault_of(endpoint, call, answer)
+            read = read_or_fault(endpoint, call, answer)
+            fault = read if isinstance(read, Fault) else None
         except DeadlineExceeded as cause:
             if run.exchange.deadline <= time.monotonic() + 0.01:
                 raise  # it was the caller's time that passed: the server may only be slower than they are patient
@@ -80,6 +80,8 @@ class Remotes:
             if fault is None or not fault.counts:
                 told = True
                 self._went_well(place)
+                if not isinstance(read, Fault):
+                    run.take(place.endpoint, answer, read)
                 return fault or answer
         finally:
             if not told:

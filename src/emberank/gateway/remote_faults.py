@@ -6,7 +6,9 @@ sentence; what the server says of a caller's own mistake does, cut short. What i
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from emberank.client.answer import Answer
 from emberank.client.errors import error_from
@@ -15,11 +17,14 @@ from emberank.contract.errors import DeadlineExceeded, EmberankError, ServerFaul
 from emberank.contract.fleet import Endpoint
 from emberank.contract.inference import EmbedCall, RankCall
 from emberank.dialects import outgoing
+from emberank.dialects.answers import Embeddings, Ranking
 from emberank.gateway.errors import RemoteFault
 
 _MOST_CHARACTERS = 300
+_PART = 8  # letters and digits of a key, in a row, that no sentence has by chance
 _BAD_GATEWAY = 502
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+_OF_THE_WAY = frozenset({401, 403, 404, 405, 410})
 _CALLERS = frozenset({400, 413, 422})
 
 
@@ -34,19 +39,15 @@ class Fault:
     counts: bool = True
 
 
-def fault_of(endpoint: Endpoint, call: RankCall | EmbedCall, answer: Answer) -> Fault | None:
-    """What is wrong with an answer; None for one that answers the call."""
+def read_or_fault(endpoint: Endpoint, call: RankCall | EmbedCall, answer: Answer) -> Ranking | Embeddings | Fault:
+    """What the answer says, or what is wrong with it."""
     if answer.status != 200:
         return _of_status(endpoint, answer)
     try:
-        if isinstance(call, RankCall):
-            outgoing.read_rank(call, endpoint, answer.body)
-        else:
-            outgoing.read_embed(call, endpoint, answer.body)
+        return outgoing.read_rank(call, endpoint, answer.body) if isinstance(call, RankCall) else outgoing.read_embed(call, endpoint, answer.body)
     except ServerFault as cause:
         what = "ranking of the passages" if isinstance(call, RankCall) else "list of vectors for the inputs"
         return _fault(endpoint, f"sent an answer that is no whole {what} it was asked for", said=str(cause.__cause__))
-    return None
 
 
 def fault_of_transport(endpoint: Endpoint, cause: Exception, timeout_s: float) -> Fault:
@@ -67,9 +68,10 @@ def fault_of_transport(endpoint: Endpoint, cause: Exception, timeout_s: float) -
 def _of_status(endpoint: Endpoint, answer: Answer) -> Fault:
     status = answer.status
     error = error_from(status, answer.headers, answer.body)
-    said = f"{status}: {_cut(endpoint, error.message)}"
+    # What it says of a request may quote what a caller sent, which is for no log; what it says of a key, a path or a model does not.
+    said = f"{status}: {_cut(endpoint, error.message)}" if status in _OF_THE_WAY else f"status {status}"
     if status in _CALLERS:
-        error.message = _cut(endpoint, error.message)
+        error.message = _cut(endpoint, error.message) or f"the remote server of '{endpoint.slug}' refuses the request ({status})"
         vars(error).pop("type", None)  # a word of theirs would be a label of our metrics: the kind's own is as good
         return Fault(error=error, said=said, counts=False)
     if status in (401, 403):
@@ -96,8 +98,25 @@ def _words(cause: Exception) -> str:
 
 
 def _cut(endpoint: Endpoint, text: str) -> str:
-    """A remote server's sentence: one line, not too long, and without the key, should it repeat that."""
+    """A remote server's sentence: one line, not too long; empty where it repeats our key, in whatever spelling."""
     line = " ".join(text.split())
-    if endpoint.secret:
-        line = line.replace(endpoint.secret, "…")
+    if endpoint.secret and _mentions(line, endpoint.secret):
+        return ""
     return line if len(line) <= _MOST_CHARACTERS else line[:_MOST_CHARACTERS] + "…"
+
+
+def _mentions(text: str, secret: str) -> bool:
+    """Whether a part of the secret is in the text: as it is, with escapes or blanks in it, or in base64."""
+    plain = _bare(text) + " " + _bare(unquote(text))
+    coded = (base64.b64encode(b" " * shift + secret.encode("latin-1", "replace"))[4 if shift else 0 :].decode("ascii").rstrip("=")[:-1] for shift in range(3))
+    for spelling in (secret, *coded):
+        bare = _bare(spelling)
+        width = min(_PART, len(bare))
+        if width and any(bare[i : i + width] in plain for i in range(len(bare) - width + 1)):
+            return True
+    return False
+
+
+def _bare(text: str) -> str:
+    """Letters and digits alone, without case."""
+    return "".join(filter(str.isalnum, text)).lower()

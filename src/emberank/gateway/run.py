@@ -9,7 +9,7 @@ from emberank.client.answer import Answer
 from emberank.contract.fleet import Endpoint
 from emberank.contract.inference import EmbedCall, RankCall
 from emberank.dialects import nim, outgoing
-from emberank.dialects.answers import Embeddings
+from emberank.dialects.answers import Embeddings, Ranking
 from emberank.dialects.asked import AskedEmbed, AskedRank, Told
 from emberank.dialects.pieces import RankPiece, joined, pieces, waves
 from emberank.dialects.scores import Calibration
@@ -33,6 +33,7 @@ class Part:
     piece: Piece
     endpoint: Endpoint
     answer: Answer
+    read: Ranking | Embeddings | None = None  # what it says, where that was looked at already
 
 
 @dataclass(slots=True, eq=False)
@@ -95,10 +96,10 @@ class Run:
         count = len(call.inputs if isinstance(call, EmbedCall) else call.passages)
         return self.ask.tokens if count == self.ask.passages else self.ask.tokens * count // self.ask.passages + 1
 
-    def take(self, endpoint: Endpoint, answer: Answer) -> None:
+    def take(self, endpoint: Endpoint, answer: Answer, read: Ranking | Embeddings | None = None) -> None:
         """The answer to the piece that was asked for last."""
         assert self._left
-        self.parts.append(Part(self._left.pop(), endpoint, answer))
+        self.parts.append(Part(self._left.pop(), endpoint, answer, read))
 
     def branches(self, endpoints: int) -> list[Run]:
         """Pieces that are left, as runs of their own to be asked for at one time of so many endpoints; none when there is but one, or nothing was answered yet.
@@ -143,11 +144,16 @@ class Run:
         told = Told(model=self.ask.model.id, request_id=self.exchange.request_id, calibration=self._calibration(first.endpoint))
         if isinstance(asked, AskedEmbed):
             return asked.render(self._embeddings(first), told)
-        done = [(part.piece, outgoing.read_rank(part.piece.call, part.endpoint, part.answer.body)) for part in self.parts if isinstance(part.piece, RankPiece)]
+        done = [(part.piece, self._ranking(part, part.piece)) for part in self.parts if isinstance(part.piece, RankPiece)]
         return asked.render(joined(done), told)
+
+    def _ranking(self, part: Part, piece: RankPiece) -> Ranking:
+        return part.read if isinstance(part.read, Ranking) else outgoing.read_rank(piece.call, part.endpoint, part.answer.body)
 
     def _embeddings(self, part: Part) -> Embeddings:
         assert isinstance(part.piece, EmbedCall)
+        if isinstance(part.read, Embeddings):
+            return part.read
         return outgoing.read_embed(part.piece, part.endpoint, part.answer.body)
 
     def _calibration(self, endpoint: Endpoint) -> Calibration | None:

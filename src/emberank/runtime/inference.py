@@ -9,7 +9,6 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from urllib.parse import unquote
 
 from emberank.contract.errors import BadRequest, ModelNotFound
 from emberank.contract.inference import InputType, RankCall, Timings
@@ -52,9 +51,9 @@ class _Took:
         )
         self.truncated += [(whole, start + place) for place in truncated]
 
-    def cut(self) -> str:
+    def cut(self, queries: int) -> str:
         """Which inputs were cut, by their places: as many as a header should hold. Of several queries' pairs only how many."""
-        if any(whole for whole, _ in self.truncated):
+        if queries > 1:
             return f"{len(self.truncated)} pairs"
         places = sorted(place for _, place in self.truncated)
         return ",".join(map(str, places[:50])) + (",..." if len(places) > 50 else "")
@@ -95,7 +94,7 @@ class Inference:
             rankings = await together([self._piece(model, piece, exchange, took) for piece in wave])
             done += zip(wave, rankings, strict=True)
         exchange.headers["Emberank-Score"] = asked.score
-        self._conclude(exchange, model, took, asked.ignored)
+        self._conclude(exchange, model, took, asked.ignored, len(asked.calls))
         return asked.render(joined(done), told)
 
     async def _piece(self, model: ServedModel, piece: RankPiece, exchange: Exchange, took: _Took) -> Ranking:
@@ -109,7 +108,7 @@ class Inference:
         if own is None:
             model, suffix = self._loaded().resolve_embedder(call.model)
         else:
-            model = self._loaded().resolve(unquote(own), "embed")
+            model = self._loaded().resolve(own, "embed")
             suffix = _same(call.model, model, self._loaded())
         exchange.model = model.name
         if suffix is not None:
@@ -133,12 +132,12 @@ class Inference:
         if own is None:
             model = roster.resolve(named, "rank")
         else:
-            model = roster.resolve(unquote(own), "rank")
+            model = roster.resolve(own, "rank")
             _same(named, model, roster)
         exchange.model = model.name
         return model
 
-    def _conclude(self, exchange: Exchange, model: ServedModel, took: _Took, ignored: tuple[str, ...]) -> None:
+    def _conclude(self, exchange: Exchange, model: ServedModel, took: _Took, ignored: tuple[str, ...], queries: int = 1) -> None:
         t, headers = took.timings, exchange.headers
         headers["Server-Timing"] = f"tokenize;dur={t.tokenize_ms:.2f}, queue;dur={t.queue_ms:.2f}, engine;dur={t.engine_ms:.2f}"
         if t.decode_ms:
@@ -149,7 +148,7 @@ class Inference:
         if exchange.trace is not None:
             exchange.trace.note({PROMPT_TOKENS: took.tokens})
         if took.truncated:
-            headers["Emberank-Truncated"] = took.cut()
+            headers["Emberank-Truncated"] = took.cut(queries)
         if ignored:
             headers["Emberank-Ignored-Fields"] = ", ".join(re.sub(r"[^A-Za-z0-9_.-]", "?", name)[:40] for name in ignored[:10])
         self._metrics.served(model=model.name, prompt_tokens=took.tokens, tokenize_s=t.tokenize_ms / 1e3)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from emberank import __version__
-from emberank.contract.errors import BadRequest, EmberankError, MethodNotAllowed, NotFound, NotReady
+from emberank.contract.errors import BadRequest, EmberankError, MethodNotAllowed, ModelNotFound, NotFound, NotReady
 from emberank.dialects import nim, served
 from emberank.dialects.errors import render_error, style_of
 from emberank.dialects.routes import OF_A_MODEL, ROUTES, InferenceRoute
@@ -93,7 +93,7 @@ class RuntimeServer:
     def _listed(self, exchange: Exchange) -> list[Served]:
         """All models; below a model's own base URL, that one."""
         own = exchange.request.scope.get(MODEL)
-        return [about.served(model, self._settings) for model in (self.roster if own is None else [self._loaded().named(unquote(own))])]
+        return [about.served(model, self._settings) for model in (self.roster if own is None else [self._loaded().named(own)])]
 
     async def models(self, exchange: Exchange) -> bytes:
         """GET /v1/models: OpenAI's list."""
@@ -132,6 +132,12 @@ class RuntimeServer:
     async def _health(self, request: Request) -> Response:
         """GET /health, TEI's, vLLM's and Infinity's."""
         ready, message = self._state()
+        own = request.scope.get(MODEL)
+        if ready and own is not None:
+            try:
+                self.roster.named(own)
+            except ModelNotFound as unknown:
+                return Response(render_error(unknown, request_id_of(request), "tei"), 404, media_type="application/json")
         if ready:
             return Response(served.render_health(time.time()), media_type="application/json")
         error = NotReady(f"the server is {message}", retry_after_s=1)

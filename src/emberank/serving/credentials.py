@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+FLEET_HEADER = b"x-emberank-fleet"  # a gateway's proof, on what it relays, that it is one of the fleet: what it says of the caller is so
+
 
 def key_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The key in a request's headers (names in lower case), empty when there is none: with or without `Bearer`, or as one of two other headers."""

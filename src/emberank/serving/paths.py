@@ -7,7 +7,7 @@ import re
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 MODEL = "emberank.model"  # in a scope: the name, as it stood in the path, of the model whose own base URL was used
-_OF_A_MODEL = re.compile(r"/models/([^/]+)(/.+)")
+_OF_A_MODEL = (re.compile(r"/models/([^/]+)(/.+)"), re.compile(r"/models/([^/]+/[^/]+)(/.+)"))  # a slug, or a name with its publisher
 
 
 class PlainPaths:
@@ -32,7 +32,8 @@ class PlainPaths:
         await self._app(scope, receive, send)
 
     def _of_a_model(self, scope: Scope, path: str) -> Scope:
-        found = _OF_A_MODEL.fullmatch(path)
-        if found is None or not found[2].startswith(self._below):
-            return scope
-        return dict(scope, path=found[2], **{MODEL: found[1]})
+        for form in _OF_A_MODEL:
+            found = form.fullmatch(path)
+            if found is not None and found[2].startswith(self._below):
+                return dict(scope, path=found[2], **{MODEL: found[1]})
+        return scope

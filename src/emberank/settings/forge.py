@@ -18,6 +18,8 @@ class ForgeSettings(DoorSettings):
     auth: Literal["keys", "none"] = row(
         "keys", "name", "`keys`: every call needs an API key. `none`: whoever reaches the port may do everything; for closed networks."
     )
+    web_session_idle_s: float = row(43_200.0, "seconds", "How long a web session lasts without a request; 12 hours by default.", 60, 31_536_000)
+    web_session_max_s: float = row(604_800.0, "seconds", "How long a web session lasts at most, used or not; 7 days by default.", 60, 31_536_000)
     public_url: str = row("", "URL", "What callers reach this installation by, for links and lines to paste; `emberank up` knows it.")
     data_dir: str = row(
         "", "folder", "Database, secrets, logs, your own models, pools and prices. Empty means `$XDG_DATA_HOME/emberank` or `~/.local/share/emberank`."

@@ -56,7 +56,7 @@ def rows(*scores: float) -> list[dict[str, Any]]:
         ("nvidia_nim/nvidia/x", "auto", (-2.0, 3.0, 0.5), (-2.0, 3.0, 0.5)),
         ("nvidia_nim/nvidia/x", "sigmoid", (0.2, 0.9, 0.5), (math.log(0.25), math.log(9), 0.0)),
         ("acme/raw", "logit", (-2.0, 3.0, 0.5), (-2.0, 3.0, 0.5)),
-        ("cohere/rerank-v3.5", "auto", (0.0, 1.0, 0.5), (-36.0, 36.0, 0.0)),  # rounded, and no infinities
+        ("cohere/rerank-v3.5", "auto", (0.0, 1.0, 0.5), (-745.0, 36.0, 0.0)),  # rounded, and no infinities
     ],
 )
 def test_scores_come_out_as_logits_best_first(model: str, score: str, given: tuple[float, ...], logits: tuple[float, ...]) -> None:

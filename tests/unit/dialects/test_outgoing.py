@@ -17,7 +17,7 @@ from emberank.contract.errors import BadRequest, ServerFault
 from emberank.contract.fleet import Endpoint
 from emberank.contract.inference import Content, EmbedCall, RankCall
 from emberank.dialects import outgoing
-from emberank.dialects.cohere_outgoing import MOST_LOGIT
+from emberank.dialects.cohere_outgoing import LEAST_LOGIT, MOST_LOGIT
 from emberank.dialects.scores import sigmoid
 
 OURS = Endpoint(id="e", slug="s", version="v1", gpu_type="CPU", region="local", phase="WARM")
@@ -91,8 +91,13 @@ def test_scores_become_logits_best_first() -> None:
 def test_a_score_comes_back_as_it_went(score: float) -> None:
     found = outgoing.read_rank(RANK, COHERE, results((0, score), (1, 0.5)))
     logit = next(one.logit for one in found.ranked if one.index == 0)
-    assert abs(logit) <= MOST_LOGIT
+    assert LEAST_LOGIT <= logit <= MOST_LOGIT
     assert sigmoid(logit) == pytest.approx(score, abs=1e-15, rel=1e-9)
+
+
+def test_very_small_scores_keep_their_order() -> None:
+    found = outgoing.read_rank(replace(RANK, passages=(Content("a"), Content("b"), Content("c"))), COHERE, results((0, 1e-18), (1, 3e-17), (2, 0.0)))
+    assert [one.index for one in found.ranked] == [1, 0, 2]
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=8))

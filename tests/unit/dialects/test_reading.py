@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import json
 
 import pytest
 from hypothesis import given
@@ -133,6 +135,17 @@ def test_an_optional_text_may_be_absent_or_null_and_nothing_but_a_string() -> No
     assert sentence(optional_text, {"user": 1}, "user") == "user must be a string, not a number"
 
 
+def test_a_body_of_absurdly_many_fields_is_refused_and_a_large_one_is_read_without_looking_for_garbage() -> None:
+    with pytest.raises(BadRequest, match="the body holds 1001 fields; no request has over 1000"):
+        body_object(json.dumps({str(i): i for i in range(1001)}).encode())
+    large = json.dumps({"documents": ["x" * 1000] * 400}).encode()
+    assert len(body_object(large)["documents"]) == 400
+    assert gc.isenabled()
+    with pytest.raises(BadRequest):
+        body_object(large[:-1])
+    assert gc.isenabled()
+
+
 def test_a_choice_is_one_of_the_set_and_null_is_absent() -> None:
     allowed = ("NONE", "END")
     assert choice({}, "truncate", allowed, "NONE") == "NONE"
@@ -145,10 +158,9 @@ def test_a_choice_outside_the_set_lists_the_set(value: object, got: str) -> None
     assert sentence(choice, {"truncate": value}, "truncate", ("NONE", "END"), "NONE") == f"truncate must be one of 'NONE', 'END'; got {got}"
 
 
-@pytest.mark.parametrize(("value", "count"), [(None, None), (0, None), (0.0, None), (1, 1), (3.0, 3), (1e29, 10**29), (2**63, 2**63)])
+@pytest.mark.parametrize(("value", "count"), [(None, None), (0, None), (0.0, None), (1, 1), (3.0, 3), (1e29, 2**53 - 1), (2**63, 2**53 - 1)])
 def test_a_count_takes_null_and_zero_for_absent(value: object, count: int | None) -> None:
-    found = optional_count({"top_n": value}, "top_n")
-    assert found == (int(1e29) if value == 1e29 else count)
+    assert optional_count({"top_n": value}, "top_n") == count
 
 
 @pytest.mark.parametrize("value", [-1, -1.0, 1.5, True, False, "3", [3], {}, "x" * 1000])

@@ -48,6 +48,11 @@ def test_null_and_nought_are_no_limit(fields: dict[str, Any], many: int) -> None
     assert cohere.read_rerank(ASKED | fields, 9).calls[0].top_n is None
 
 
+def test_a_field_that_is_named_again_is_ranked_once() -> None:
+    (call,) = cohere.read_rerank(ASKED | {"documents": [{"text": "a", "title": "t"}], "rank_fields": ["text", "title", "text"]}, 9).calls
+    assert call.passages[0].text == "a\nt"
+
+
 def test_what_changes_nothing_is_ignored_and_named_and_null_is_absent() -> None:
     asked = cohere.read_rerank(ASKED | {"max_tokens_per_doc": None, "score_mode": None, "priority": 3, "model": None, "return_documents": None}, 9)
     assert (asked.ignored, asked.calls[0].model) == (("priority",), None)
@@ -74,6 +79,7 @@ def test_cut_or_refused_is_voyages_word_or_nims() -> None:
         ({"documents": [{"image": "https://example.org/a.png"}]}, "documents[0].image must be a data URL"),
         ({"rank_fields": "title"}, "rank_fields must be an array"),
         ({"rank_fields": []}, "rank_fields must be an array"),
+        ({"rank_fields": [f"f{i}" for i in range(101)]}, "rank_fields holds 101 names; at most 100"),
         ({"top_n": "three"}, "top_n must be a whole number"),
         ({"top_n": -1}, "top_n must be a whole number from 1 on; got -1"),
         ({"return_documents": 1}, "return_documents must be true or false"),

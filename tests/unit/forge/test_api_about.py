@@ -52,7 +52,7 @@ def test_where_nobody_needs_a_key_the_front_page_lists_every_model(launch: Calla
 
 def test_the_pages_call_the_installation_by_its_public_address(launch: Callable[..., Plane]) -> None:
     plane = launch(public_url="https://forge.example.org/")
-    assert "export FORGE_API_BASE=&#x27;https://forge.example.org&#x27;" in plane.get("/").body.decode()
+    assert "export FORGE_API_BASE=&#39;https://forge.example.org&#39;" in plane.get("/").body.decode()
     assert "https://forge.example.org/v1/keys" in plane.get("/docs").body.decode()
 
 

@@ -33,6 +33,7 @@ class Double:
     plans: tuple[Schedule, ...] = ()
     refuses: bool = False
     log: list[object] = field(default_factory=list)
+    sessions_flushed: int = 0
 
     def wake(self, wish: Wish) -> None:
         self.log.append(("wake", wish.slug))
@@ -44,12 +45,16 @@ class Double:
         async def flush() -> None:
             self.log.append("flush")
 
+        async def flush_sessions() -> None:
+            self.sessions_flushed += 1
+
         return cast(
             Installation,
             SimpleNamespace(
                 folder=SimpleNamespace(path=self.path),
                 schedules=SimpleNamespace(due=lambda last, now: due(self.plans, last, now)),
                 keys=SimpleNamespace(flush=flush),
+                sessions=SimpleNamespace(flush=flush_sessions),
                 probes=SimpleNamespace(request=lambda slug, *pin: self.log.append(("probe", slug))),
                 reconciler=SimpleNamespace(wake=self.wake),
                 take_catalog=lambda catalog: self.log.append(("catalog", "mine" in {model.slug for model in catalog})),
@@ -67,6 +72,7 @@ def test_what_is_due_is_done_once(tmp_path: Path) -> None:
     asyncio.run(routine.beat(NOW_S + 1))
     asyncio.run(routine.beat(NOW_S + 2))
     assert double.log == [("wake", "m"), ("probe", "m"), "flush", "flush"]
+    assert double.sessions_flushed == 2
 
 
 def test_a_schedule_that_cannot_be_kept_is_said_and_the_beat_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

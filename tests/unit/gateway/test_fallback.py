@@ -148,7 +148,7 @@ def test_back_from_remote_to_local(tmp_path: Path) -> None:
 # Who gets none
 
 
-@pytest.mark.parametrize("pin", [{"gpu_type": "CPU"}, {"region": "local"}, {"model_version": "v2"}])
+@pytest.mark.parametrize("pin", [{"model_version": "v1"}, {"gpu_type": "CPU"}, {"region": "local"}, {"model_version": "v2"}])
 def test_a_request_that_says_where_it_is_to_run_has_no_fallback(tmp_path: Path, pin: dict[str, str]) -> None:
     async def act(door: Door, first: FakeEndpoint, second: FakeEndpoint, fleet: ScriptedFleet) -> Reply:
         await published(door, fleet, *(endpoint(slug="local", id=f"l{v}", version=v, **BROKEN) for v in ("v1", "v2")), *fleet.endpoints[1:])

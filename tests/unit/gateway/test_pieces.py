@@ -203,3 +203,41 @@ def test_large_pieces_go_to_as_many_endpoints_as_there_are_at_one_time(tmp_path:
     reply, asked = asyncio.run(play())
     assert (reply.status, asked) == (200, [2, 3])
     assert [each["index"] for each in reply.json["results"]] == list(range(499, -1, -1))
+
+
+def test_a_budget_that_a_piece_uses_up_stops_the_rest(tmp_path: Path) -> None:
+    async def play() -> tuple[Reply, int, list[Any]]:
+        async with fake_endpoint(by_number) as fake:
+            fleet = ScriptedFleet([model()], [endpoint(fake.url)], [principal(monthly_tokens=5)])
+            async with opened(fleet, tmp_path, max_passages=3) as door:
+                reply = await door.ask("/v1/rerank", BODY | {"documents": [f"text {i}" for i in range(60)]})
+            return reply, len(fake.asked), fleet.usage
+
+    reply, asked, usage = asyncio.run(play())
+    assert (reply.status, asked) == (429, 2), "two pieces of three are over five tokens"
+    assert "has used up its monthly budget of 5 tokens (6 tokens spent)" in nim_error(reply)
+    assert [(record.status, record.tokens) for record in usage] == [(429, 6)]
+
+
+def test_an_answer_says_once_what_its_scores_are(tmp_path: Path) -> None:
+    def scored(asked: Asked) -> Said:
+        said = by_number(asked)
+        return Said(body=said.body, headers=said.headers | {"Emberank-Score": "logit"})
+
+    async def play() -> list[tuple[bytes, bytes]]:
+        async with fake_endpoint(scored) as fake, opened(ScriptedFleet([model()], [endpoint(fake.url)], [principal()]), tmp_path) as door:
+            said: list[Any] = []
+            app = door.app
+
+            async def overheard(scope: Any, receive: Any, send: Any) -> None:
+                async def tell(message: Any) -> None:
+                    said.append(message)
+                    await send(message)
+
+                await app(scope, receive, tell)
+
+            door.app = overheard  # type: ignore[assignment]
+            await door.ask("/v1/rerank", BODY)
+            return [(name, value) for name, value in said[0]["headers"] if name == b"emberank-score"]
+
+    assert asyncio.run(play()) == [(b"emberank-score", b"sigmoid")]

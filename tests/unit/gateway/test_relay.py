@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from asgi import call
 from fleets import KEY, Asked, FakeEndpoint, Said, ScriptedFleet, fake_endpoint, principal, soon
 from gateways import Door, opened
 from wire import Reply, nim_error
@@ -34,6 +35,15 @@ def relayed(folder: Path, act: Callable[[Door, FakeEndpoint], Awaitable[Any]], a
         ("GET", "/docs"),
         ("GET", "/openapi.json"),
         ("GET", "/assets/style.css"),
+        ("GET", "/signin"),
+        ("POST", "/signin"),
+        ("POST", "/signout"),
+        ("GET", "/account"),
+        ("POST", "/account/keys/k1/revoke"),
+        ("GET", "/web/api/v1/models"),
+        ("POST", "/web/api/v1/model-families/acme-rank/start"),
+        ("GET", "/models/acme-rank"),
+        ("GET", "/models/nobodys"),
         ("GET", "/v1/models/acme-rank"),
         ("GET", "/v1/models/acme-rank/inference-routes"),
         ("POST", "/v1/model-families/acme-rank/start"),
@@ -73,10 +83,67 @@ def test_the_forge_gets_the_callers_headers_and_who_the_caller_is_but_nothing_of
     assert reply.headers["x-request-id"] == "id-1"
 
 
+def test_the_forge_knows_by_the_fleets_token_that_a_gateway_says_who_the_caller_is(tmp_path: Path) -> None:
+    async def act(door: Door, forge: FakeEndpoint) -> list[str]:
+        for path in ("/signin", "/models/acme-rank", "/v1/keys"):
+            await door.get(path, headers={"X-Emberank-Fleet": "the caller's own"})
+        return [asked.headers["x-emberank-fleet"] for asked in forge.asked]
+
+    assert relayed(tmp_path, act) == ["secret"] * 3
+
+
+def test_every_cookie_that_the_forge_sets_arrives_as_it_is(tmp_path: Path) -> None:
+    cookies = {"Set-Cookie": "emberank_session=a; HttpOnly; Path=/; SameSite=lax", "set-cookie": "b=2; Max-Age=0"}
+
+    async def act(door: Door, forge: FakeEndpoint) -> list[bytes]:
+        sent: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async def keep(message: Any) -> None:
+                sent.append(message)
+                await send(message)
+
+            await door.app(scope, receive, keep)
+
+        await call(app, "GET", "/signin", headers={"Cookie": "emberank_session=x; b=1"})
+        assert forge.asked[0].headers["cookie"] == "emberank_session=x; b=1"
+        return [value for name, value in sent[0]["headers"] if name == b"set-cookie"]
+
+    assert relayed(tmp_path, act, lambda asked: Said(303, b"", {"Location": "/", **cookies})) == [value.encode() for value in cookies.values()]
+
+
+@pytest.mark.parametrize("path", ["/v1/ranking", "/v1/rerank", "/v1/embeddings", "/v1/inference/acme-rank", "/models/acme-rank/v1/ranking"])
+def test_a_cookie_is_no_key(tmp_path: Path, path: str) -> None:
+    async def act(door: Door, forge: FakeEndpoint) -> tuple[Reply, list[Asked]]:
+        return await door.ask(path, headers={"Cookie": f"emberank_session={KEY}"}, key=None), forge.asked
+
+    reply, asked = relayed(tmp_path, act)
+    assert (reply.status, asked) == (401, [])
+    assert "needs an API key" in nim_error(reply)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/models", "/info", "/models/acme-rank/info", "/models/acme-rank/v1/models"])
+def test_a_cookie_lists_no_models_and_a_models_page_stands_before_none_of_its_own_paths(tmp_path: Path, path: str) -> None:
+    async def act(door: Door, forge: FakeEndpoint) -> tuple[int, list[Asked]]:
+        alone = await door.ask(path, b"", {"Cookie": f"emberank_session={KEY}"}, key=None, method="GET")
+        assert (await door.get(path)).status in (200, 404)  # with the key: there are no models here
+        return alone.status, forge.asked
+
+    assert relayed(tmp_path, act) == (401, [])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("POST", "/models/acme-rank", 405), ("GET", "/models/acme-rank/nothing", 404), ("GET", "/models/a/b", 404)]
+)
+def test_nothing_else_below_models_is_relayed(tmp_path: Path, method: str, path: str, status: int) -> None:
+    async def act(door: Door, forge: FakeEndpoint) -> tuple[int, list[Asked]]:
+        return (await door.ask(path, b"", method=method)).status, forge.asked
+
+    assert relayed(tmp_path, act) == (status, [])
+
+
 def test_query_and_escapes_arrive_as_they_were_sent(tmp_path: Path) -> None:
     async def act(door: Door, forge: FakeEndpoint) -> str:
-        from asgi import call
-
         async def app(scope: Any, receive: Any, send: Any) -> None:
             path = {"path": "/v1/models/nvidia/x/run-estimate", "raw_path": b"/v1/models/nvidia%2Fx/run-estimate", "query_string": b"gpu_type=B200&a=%20b"}
             await door.app(scope | path, receive, send)
@@ -134,7 +201,9 @@ def test_a_client_that_leaves_takes_its_control_request_with_it(tmp_path: Path) 
     relayed(tmp_path, act, never)
 
 
-@pytest.mark.parametrize("path", ["/internal/snapshot", "//internal/wake", "/v1/models/../../internal/wake"])
+@pytest.mark.parametrize(
+    "path", ["/internal/snapshot", "//internal/wake", "/v1/models/../../internal/wake", "/web/../internal/snapshot", "/models/../internal"]
+)
 def test_what_is_between_gateway_and_forge_is_nobody_elses(tmp_path: Path, path: str) -> None:
     async def act(door: Door, forge: FakeEndpoint) -> tuple[int, list[str]]:
         return (await door.get(path)).status, [asked.path for asked in forge.asked]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -165,12 +167,45 @@ def test_whatever_it_answers_a_caller_gets_one_sentence(tmp_path: Path, said: Sa
 
 
 def test_what_it_says_of_the_caller_s_own_mistake_is_passed_on_cut_short_and_without_the_key(tmp_path: Path) -> None:
-    reply, asked = says(tmp_path, Said(400, json.dumps({"message": f"bad\nquery {SECRET} " + "x" * 999, "type": "their_own_word"}).encode(), {}))
+    reply, asked = says(tmp_path, Said(400, json.dumps({"message": "bad\nquery " + "x" * 999, "type": "their_own_word"}).encode(), {}))
     assert (reply.status, asked) == (400, 1)
-    assert refused(reply) == "bad query … " + "x" * (300 - len("bad query … ")) + "…"
+    assert refused(reply) == "bad query " + "x" * (300 - len("bad query ")) + "…"
     assert reply.json["type"] == "invalid_request_error"
     reply, _ = says(tmp_path, Said(422, b'{"detail":[{"msg":"passages too long"}]}', {}))
     assert (reply.status, nim_error(reply)) == (422, "passages too long")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SECRET,
+        SECRET.upper(),
+        " ".join(SECRET),
+        quote(SECRET, safe=""),
+        "".join(f"%{ord(letter):02x}" for letter in SECRET),
+        base64.b64encode(SECRET.encode()).decode(),
+        base64.b64encode(b"Bearer " + SECRET.encode()).decode(),
+        SECRET[3:],
+        SECRET[:-3],
+    ],
+)
+def test_a_sentence_that_repeats_the_key_in_whatever_spelling_is_not_passed_on(tmp_path: Path, spelling: str) -> None:
+    reply, _ = says(tmp_path, Said(400, json.dumps({"message": f"bad query, you sent {spelling} as your key"}).encode(), {}))
+    assert (reply.status, "you sent" in refused(reply), "refuses the request (400)" in refused(reply)) == (400, False, True)
+
+
+def test_what_a_server_quotes_of_a_request_is_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    says(tmp_path, Said(500, json.dumps({"message": "cannot rank 'two roads' for 'which way?'"}).encode(), {}))
+    assert "a remote server fails: status 500" in caplog.messages
+    assert "two roads" not in caplog.text
+
+
+def test_a_strangers_header_of_cut_places_holds_places_or_is_dropped(tmp_path: Path) -> None:
+    for value, kept in (("0,1", "0,1"), (f"Bearer {SECRET}", None), ("9" * 5000, None)):
+        reply, _ = says(tmp_path, Said(200, RANKED, {"Emberank-Truncated": value, "Server-Timing": f"x;desc={SECRET}, engine;dur=2"}))
+        assert (reply.status, reply.headers.get("emberank-truncated")) == (200, kept)
+        assert reply.headers["server-timing"] == "engine;dur=2.00"
 
 
 def test_a_fault_that_passes_is_tried_again_and_nobody_notices(tmp_path: Path) -> None:
@@ -318,7 +353,10 @@ def test_a_redirect_is_not_followed_and_the_key_goes_nowhere(tmp_path: Path) -> 
 def test_the_log_has_what_happened_and_no_key(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     says(tmp_path, Said(401, json.dumps({"message": f"key {SECRET} is unknown"}).encode(), {}))
-    assert "a remote server fails: 401: key … is unknown" in caplog.messages
+    assert "a remote server fails: 401: " in caplog.messages, "what it says holds the key"
+    caplog.clear()
+    says(tmp_path, Said(401, b'{"message": "this key is unknown"}', {}))
+    assert "a remote server fails: 401: this key is unknown" in caplog.messages
     assert SECRET not in caplog.text + "".join(str(vars(record)) for record in caplog.records)
 
 

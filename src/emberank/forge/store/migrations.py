@@ -147,7 +147,21 @@ FIRST = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FIRST,)  # the first leads to schema 1
+WEB_SESSIONS = Migration(
+    says="web sessions",
+    statements=(
+        """CREATE TABLE web_sessions (
+            digest TEXT NOT NULL PRIMARY KEY,
+            key_id TEXT NOT NULL,
+            csrf TEXT NOT NULL,
+            created_at_s DOUBLE PRECISION NOT NULL,
+            seen_at_s DOUBLE PRECISION NOT NULL,
+            expires_at_s DOUBLE PRECISION NOT NULL
+        )""",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (FIRST, WEB_SESSIONS)  # the first leads to schema 1
 
 
 def migrate(database: Database, up_to: int | None = None) -> int:

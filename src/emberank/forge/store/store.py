@@ -21,6 +21,7 @@ from emberank.forge.store.meta import Meta
 from emberank.forge.store.migrations import migrate
 from emberank.forge.store.samples import Samples
 from emberank.forge.store.schedules import Schedules
+from emberank.forge.store.sessions import Sessions
 from emberank.forge.store.usage import DAY_S, Usage
 
 BUSY_TIMEOUT_S = 5.0
@@ -48,6 +49,7 @@ class Store:
         self.samples = Samples(database)
         self.deployments = Deployments(database)
         self.schedules = Schedules(database)
+        self.sessions = Sessions(database)
         self.audit = Audit(database)
         self.meta = Meta(database)
 

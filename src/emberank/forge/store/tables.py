@@ -155,3 +155,11 @@ schedules = Table(
 audit = Table("audit", metadata, Column("id", BigInteger, primary_key=True), *numbers("at_s"), *words("key_id", "action", "subject"))
 
 meta = Table("meta", metadata, Column("name", Words, primary_key=True), *words("value"))
+
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("digest", Words, primary_key=True),
+    *words("key_id", "csrf"),
+    *numbers("created_at_s", "seen_at_s", "expires_at_s"),
+)

@@ -1,0 +1,143 @@
+"""A link of the terminal or an API key in, a session's cookie out; and its end. A link is used up by a button, not by being looked at.
+
+Neither is written anywhere: not into a log, an error or the audit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from emberank.contract.errors import EmberankError, Unauthorized
+from emberank.contract.fleet import Principal
+from emberank.forge.callers import ADMIN
+from emberank.forge.parts import Parts
+from emberank.forge.web.forms import check_origin, local_address, read_form
+from emberank.forge.web.gate import Gate
+from emberank.forge.web.page import Pages
+from emberank.forge.web.tries import Tries
+from emberank.forge.web.visitor import NOBODY, token_of
+from emberank.serving.exchange import Exchange, Handler
+
+_ENDED = "Your session has ended. Sign in again to go on where you were."
+_VOID = "This link was used already or is older than 15 minutes. Have a new one printed with “emberank signin”."
+
+
+class SignIn:
+    """/signin and /signout."""
+
+    def __init__(self, parts: Parts, pages: Pages, gate: Gate) -> None:
+        self._parts = parts
+        self._pages = pages
+        self._gate = gate
+        self._tries = Tries(parts.clock)
+
+    def handlers(self) -> list[tuple[str, str, Handler]]:
+        """Method, path and handler of each."""
+        shown = [("GET", "/signin", self.show), ("POST", "/signin", self.enter), ("POST", "/signout", self.leave)]
+        return [(method, path, on_a_page(handler, self._pages, self._gate)) for method, path, handler in shown]
+
+    async def show(self, exchange: Exchange) -> Response:
+        """The form for a key; or, for a link of the terminal, a button."""
+        request = exchange.request
+        after, token = local_address(request.query_params.get("next")), request.query_params.get("token", "")
+        if not self._gate.required:
+            return to("/")
+        if token:
+            opens = self._parts.links.is_open(token)
+            return self._form(exchange, after, token=token if opens else "", notice="" if opens else _VOID, status=200 if opens else 410)
+        if self._gate.visitor(request).principal is not None:
+            return to(after)
+        if token_of(request):
+            response = self._form(exchange, after, notice=_ENDED)
+            self._gate.forget(request, response)
+            return response
+        return self._form(exchange, after)
+
+    async def enter(self, exchange: Exchange) -> Response:
+        """Take the link or the key, and begin a session."""
+        request = exchange.request
+        if not self._gate.required:
+            return to("/")
+        check_origin(request, self._parts.settings.public_url, proven=False)  # else another site could sign a visitor in as somebody else
+        wait_s = self._tries.count(self._gate.address(request))
+        form = read_form(request, exchange.body)
+        after = local_address(form.get("next"))
+        if wait_s:
+            response = self._form(exchange, after, notice=f"Too many tries. Wait {math.ceil(wait_s)} seconds, then try again.", status=429)
+            response.headers["Retry-After"] = str(math.ceil(wait_s))
+            return response
+        if form.get("token"):
+            if not self._parts.links.take(form.get("token")):
+                return self._form(exchange, after, notice=_VOID, status=410)
+            return await self._begin(exchange, ADMIN, after)
+        try:
+            principal = self._parts.keys.verify(form.get("key").encode("utf-8", "replace"))
+        except Unauthorized as error:
+            response = self._form(exchange, after, notice=sentence(error.message), status=401)
+            response.headers["WWW-Authenticate"] = "Bearer"
+            return response
+        return await self._begin(exchange, principal, after)
+
+    async def leave(self, exchange: Exchange) -> Response:
+        """End the session, here and in the browser."""
+        request = exchange.request
+        visitor = self._gate.visitor(request)
+        response = to("/")
+        if visitor.signed_in:
+            self._gate.form(exchange, visitor)
+            await self._parts.sessions.end(token_of(request))
+        self._gate.forget(request, response)
+        return response
+
+    async def _begin(self, exchange: Exchange, principal: Principal, after: str) -> Response:
+        """A new token every time: one that somebody else put into the browser is worth nothing."""
+        token = await self._parts.sessions.begin(principal.key_id)
+        await self._parts.sessions.end(token_of(exchange.request))
+        exchange.extra["key_id"] = principal.key_id
+        await self._parts.audit(principal, "session.begin", principal.key_id)
+        response = to(after)
+        self._gate.remember(exchange.request, response, token)
+        return response
+
+    def _form(self, exchange: Exchange, after: str, *, token: str = "", notice: str = "", status: int = 200) -> Response:
+        # Nobody is signed in by this page, whoever looks at it: it shows no way to an account.
+        response = self._pages.render("signin.html", title="Sign in", visitor=NOBODY, active="account", status=status, after=after, token=token, notice=notice)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+def on_a_page(handler: Callable[[Exchange], Awaitable[Response]], pages: Pages, gate: Gate) -> Handler:
+    """The handler, whose errors are shown as pages."""
+
+    async def answer(exchange: Exchange) -> Response:
+        try:
+            return await handler(exchange)
+        except EmberankError as error:
+            visitor = gate.visitor(exchange.request)
+            response = pages.error(error.http_status, "That did not work", sentence(error.message), visitor=visitor)
+            response.headers["Cache-Control"] = "no-store"
+            if error.retry_after_s is not None:
+                response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+            return response
+
+    return answer
+
+
+def to_sign_in(request: Request) -> Response:
+    """Away to the sign-in, and back to the page afterwards."""
+    return to(f"/signin?next={quote(request.url.path, safe='/')}")
+
+
+def to(address: str) -> Response:
+    """Away to another page of this server, to be asked for with GET."""
+    return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
+
+
+def sentence(text: str) -> str:
+    """A message of the API as a sentence of a page."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
