@@ -37,6 +37,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until the input ends, or until a signal."""
+    if not 0 <= arguments.port < 1 << 16:  # the system would take what is left of it after 65536
+        raise SettingError(f"--port has to be between 0 and 65535, not {arguments.port}")
     set_up_logging(arguments.log_level, "pretty")
     logging.getLogger("mcp").setLevel(max(logging.INFO, logging.getLogger().level))  # at debug the SDK logs what it cannot read
     try:
