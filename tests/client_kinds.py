@@ -14,7 +14,7 @@ import pytest
 
 from emberank.client import AsyncClient, Client
 from emberank.contract.errors import EmberankError
-from emberank.dialects import nim
+from emberank.dialects.errors import render_error
 from loopback import Playing, Script, Talk, answer, playing
 from wire import WAIT_S
 
@@ -109,4 +109,4 @@ def said(loaded: object, status: bytes = b"200 OK") -> bytes:
 
 def refusal(error: EmberankError, *headers: bytes) -> bytes:
     """A refused answer."""
-    return answer(nim.render_error(error, "r", openai=False), *headers, status=b"%d Busy" % error.http_status)
+    return answer(render_error(error, "r", "nim"), *headers, status=b"%d Busy" % error.http_status)

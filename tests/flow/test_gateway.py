@@ -20,7 +20,7 @@ import pytest
 
 from emberank.contract.errors import EmberankError
 from emberank.dialects import fleet as wire_fleet
-from emberank.dialects import nim
+from emberank.dialects.errors import render_error
 from emberank.gateway.process import GatewayProcess
 from emberank.serving.listener import bind
 from emberank.settings import GatewaySettings
@@ -69,7 +69,7 @@ class Stage:
         try:
             return Said(200, await self._answer(path.path, dict(parse_qsl(path.query)), asked.body), {})
         except EmberankError as error:
-            return Said(error.http_status, nim.render_error(error, "", openai=False), {"Retry-After": "1"})
+            return Said(error.http_status, render_error(error, "", "nim"), {"Retry-After": "1"})
 
     async def _answer(self, path: str, query: dict[str, str], body: bytes) -> bytes:
         if path == "/internal/wake":

@@ -14,13 +14,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from emberank.contract.errors import BadRequest, EmberankError
-from emberank.contract.inference import Content, EmbedCall, EncodingFormat, RankCall, RankResult, Truncate
-from emberank.dialects import errors
+from emberank.contract.errors import BadRequest
+from emberank.contract.inference import Content, EmbedCall, EncodingFormat, RankCall, Truncate
 from emberank.dialects.embedded_image import is_data_url
 from emberank.dialects.long_documents import FIELDS as LONG
-from emberank.dialects.long_documents import max_chunks, max_passage_tokens, rendered_chunk
-from emberank.dialects.reading import body_object, choice, kind, optional_count, optional_text, refuse_unknown, text_field, unknown_fields
+from emberank.dialects.long_documents import max_chunks, max_passage_tokens
+from emberank.dialects.reading import choice, kind, optional_count, optional_text, refuse_unknown, text_field, unknown_fields
 from emberank.dialects.vectors import in_base64
 
 Call = TypeVar("Call")
@@ -51,13 +50,8 @@ class Parsed(Generic[Call]):
     ignored: tuple[str, ...]
 
 
-def parse_ranking(body: bytes, rules: Rules) -> Parsed[RankCall]:
-    """POST /v1/ranking. Raises BadRequest naming the field and what would be right."""
-    return read_ranking(body_object(body), rules)
-
-
 def read_ranking(fields: dict[str, Any], rules: Rules) -> Parsed[RankCall]:
-    """As `parse_ranking`, of a body that is an object already."""
+    """POST /v1/ranking. Raises BadRequest naming the field and what would be right."""
     ignored = unknown_fields(fields, RANKING_FIELDS)
     if rules.ranking_unknown_fields == "reject":
         refuse_unknown(ignored, RANKING_FIELDS)
@@ -171,11 +165,6 @@ def _input(content: Content) -> str:
     return content.image if content.text is None else f'<img src="{content.image}"/>{content.text}'
 
 
-def render_ranking(result: RankResult) -> bytes:
-    """`rankings` with every passage, best first, and `usage`, which some clients read without looking whether it is there."""
-    return rankings_body(({"index": one.index, "logit": np.float32(one.logit), **rendered_chunk(one)} for one in result.ranked), result.usage.prompt_tokens)
-
-
 def rankings_body(rankings: Iterable[Mapping[str, object]], prompt_tokens: int) -> bytes:
     """The answer of /v1/ranking. A logit is a float32: written as one it has the shortest decimals that read back to the same number."""
     usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
@@ -194,11 +183,6 @@ def embeddings_body(vectors: NDArray[np.generic], encoding_format: EncodingForma
     data = [{"object": "embedding", "index": i, "embedding": entry} for i, entry in enumerate(entries)]
     usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
     return orjson.dumps({"object": "list", "data": data, "model": model, "usage": usage}, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def render_error(error: EmberankError, request_id: str, *, openai: bool) -> bytes:
-    """An error as NIM's readers want it, or OpenAI's: `errors.render_error` in one of these two styles."""
-    return errors.render_error(error, request_id, "openai" if openai else "nim")
 
 
 def render_health(live: bool, message: str, *, word: Literal["live", "ready"]) -> bytes:

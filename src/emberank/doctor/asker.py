@@ -96,7 +96,8 @@ class Asker:
 
 def _trouble(failure: Exception) -> Trouble:
     if isinstance(failure, ConnectFailed):
-        return "certificate" if isinstance(failure.__cause__, ssl.SSLError) else "refused"
+        cause = failure.__cause__
+        return "certificate" if isinstance(cause, ssl.SSLCertVerificationError) else "not TLS" if isinstance(cause, ssl.SSLError) else "refused"
     if isinstance(failure, ConnectionLost):
         return "broken off"
     if isinstance(failure, AnswerTooLarge):

@@ -88,7 +88,7 @@ async def _about(asker: Asker) -> tuple[dict[str, Heard], Heard | None]:
     for path in ABOUT_PATHS:
         heard = about[path] = await asker.get(path)
         silent += heard.trouble is not None
-        if heard.trouble in ("refused", "certificate", "not HTTP") or (silent == 2 and silent == len(about)):
+        if heard.trouble in ("refused", "certificate", "not TLS", "not HTTP") or (silent == 2 and silent == len(about)):
             return about, about[ABOUT_PATHS[0]]
         if silent >= 3:
             break

@@ -28,6 +28,7 @@ def _door(facts: Facts) -> Iterator[Finding]:
         said = first.said() if first is not None else "nothing was heard"
         advice = {
             "certificate": "use a certificate that this machine trusts, or point SSL_CERT_FILE at the authority that signed it",
+            "not TLS": "use http:// if the port speaks plain HTTP; else look at which versions of TLS the server allows",
             "not HTTP": "check the port: something that does not speak HTTP listens there (a TLS port needs https://)",
             "no answer": "the connection was taken and nothing came back: look at the server's log, and at what stands in front of it",
         }

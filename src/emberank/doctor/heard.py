@@ -11,11 +11,12 @@ import orjson
 from emberank.client.errors import error_from
 
 # What came instead of an answer. spent: it was not asked, for what one examination may take was used up.
-Trouble: TypeAlias = Literal["refused", "certificate", "no answer", "broken off", "not HTTP", "too large", "spent"]
+Trouble: TypeAlias = Literal["refused", "certificate", "not TLS", "no answer", "broken off", "not HTTP", "too large", "spent"]
 _MOST_SHOWN = 240
 _WORDS: dict[Trouble, str] = {
     "refused": "no connection could be made",
     "certificate": "its certificate is not trusted here",
+    "not TLS": "no TLS could be agreed on",
     "no answer": "no answer came in time",
     "broken off": "the connection ended before the answer did",
     "not HTTP": "what came is not HTTP",

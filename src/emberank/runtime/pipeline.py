@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -26,6 +26,7 @@ from emberank.runtime.job import Job
 from emberank.runtime.model import ServedModel
 from emberank.runtime.pictures import Pictures, groups
 from emberank.runtime.plans import Plan
+from emberank.serving.together import together
 from emberank.telemetry import RequestTrace
 
 Make: TypeAlias = Callable[[Sequence[Item]], Plan]
@@ -144,7 +145,7 @@ class Pipeline:
         async def work() -> None:
             done.extend([(part, await self._group(request, part)) for part in left])
 
-        await _all([work() for _ in range(_GROUPS_IN_FLIGHT)])
+        await together([work() for _ in range(_GROUPS_IN_FLIGHT)])
         return _joined(request, done)
 
     async def _group(self, request: _Request, part: list[int]) -> _Worked:
@@ -255,17 +256,6 @@ def _joined(request: _Request, done: Sequence[tuple[list[int], _Worked]]) -> _Do
             decode_ms=sum(t.decode_ms for t in timings),
         ),
     )
-
-
-async def _all(works: Sequence[Coroutine[None, None, None]]) -> None:
-    """Run them together; the first error ends the others and is raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _trace_job(trace: RequestTrace, job: Job) -> None:

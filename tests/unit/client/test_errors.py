@@ -25,7 +25,7 @@ from emberank.contract.errors import (
     TargetUnavailable,
     Unauthorized,
 )
-from emberank.dialects import nim
+from emberank.dialects.errors import ErrorStyle, render_error
 
 OURS = [
     BadRequest("top_n must be a whole number from 1 on; got 'x'"),
@@ -48,11 +48,11 @@ OURS = [
 ]
 
 
-@pytest.mark.parametrize("openai", [False, True])
+@pytest.mark.parametrize("style", ["nim", "openai"])
 @pytest.mark.parametrize("error", OURS, ids=lambda error: f"{type(error).__name__}-{error.http_status}")
-def test_an_error_of_ours_comes_back_as_it_was(error: EmberankError, openai: bool) -> None:
+def test_an_error_of_ours_comes_back_as_it_was(error: EmberankError, style: ErrorStyle) -> None:
     headers = [] if error.retry_after_s is None else [(b"retry-after", b"%d" % error.retry_after_s)]
-    back = error_from(error.http_status, headers, nim.render_error(error, "id", openai=openai))
+    back = error_from(error.http_status, headers, render_error(error, "id", style))
     assert type(back) is type(error)
     assert (back.message, back.http_status, back.type, back.retry_after_s, str(back)) == (
         error.message,

@@ -12,7 +12,8 @@ from emberank.client.fleet import Fleet, RemoteFleet
 from emberank.client.pool import Pool
 from emberank.contract.errors import BadRequest, EmberankError, ModelNotFound, NotReady, QueueFull
 from emberank.contract.fleet import EndpointLoad, LoadReport, ModelRow, Revisions, Snapshot, TargetRow, VersionRow, Wish
-from emberank.dialects import fleet, nim
+from emberank.dialects import fleet
+from emberank.dialects.errors import render_error
 from loopback import Playing, Talk, answer, playing
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -48,7 +49,7 @@ def with_forge(run: Run, said: bytes, go: Callable[[RemoteFleet, Playing], Corou
 
 
 def refusal(error: EmberankError, *headers: bytes) -> bytes:
-    return answer(nim.render_error(error, "id", openai=False), *headers, status=b"%d Refused" % error.http_status)
+    return answer(render_error(error, "id", "nim"), *headers, status=b"%d Refused" % error.http_status)
 
 
 @pytest.mark.parametrize("models", [1, 300])

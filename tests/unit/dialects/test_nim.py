@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emberank.contract.errors import BadRequest, InputTooLong, ModelNotFound, QueueFull, ServerFault
-from emberank.contract.inference import Content, EncodingFormat, RankCall, Ranked, RankResult, Timings, Usage
+from emberank.contract.inference import Content, EncodingFormat, RankCall, Ranked, Timings
 from emberank.dialects import nim
-from emberank.dialects.answers import Embeddings
+from emberank.dialects.answers import Embeddings, Ranking
 from emberank.dialects.asked import AskedEmbed, Told
+from emberank.dialects.errors import render_error
 from emberank.dialects.nim import Rules
+from emberank.dialects.nim_asked import ask_ranking
 from emberank.dialects.openai_embeddings import FIELDS, read_embeddings
 from emberank.dialects.reading import body_object
 from emberank.dialects.served import Served, render_models
@@ -32,7 +34,7 @@ JSON = st.recursive(
 
 
 def rank(rules: Rules | None = None, **fields: Any) -> nim.Parsed[RankCall]:
-    return nim.parse_ranking(json.dumps({"query": QUERY, "passages": PASSAGES} | fields).encode(), rules or Rules())
+    return nim.read_ranking(body_object(json.dumps({"query": QUERY, "passages": PASSAGES} | fields).encode()), rules or Rules())
 
 
 def embed(rules: Rules | None = None, **fields: Any) -> AskedEmbed:
@@ -209,7 +211,7 @@ def test_a_passages_text_beside_an_image_is_still_a_string() -> None:
 @given(st.dictionaries(st.sampled_from([*nim.RANKING_FIELDS, "other"]), JSON))
 def test_any_json_object_is_a_ranking_or_a_bad_request(fields: dict[str, Any]) -> None:
     with contextlib.suppress(BadRequest):
-        assert nim.parse_ranking(json.dumps(fields).encode(), Rules()).call.passages
+        assert nim.read_ranking(body_object(json.dumps(fields).encode()), Rules()).call.passages
 
 
 # --- an embeddings request
@@ -427,17 +429,21 @@ def test_any_json_object_is_an_embeddings_call_or_a_bad_request(fields: dict[str
 # --- answers
 
 
+def ranked_answer(ranking: Ranking) -> bytes:
+    return ask_ranking({"query": QUERY, "passages": PASSAGES}, Rules()).render([ranking], Told(model="m", request_id="id"))
+
+
 @pytest.mark.claim("nim:ranking:response-shape")
 def test_a_rankings_answer_is_rankings_and_usage_and_nothing_else() -> None:
-    result = RankResult(model="m", ranked=(Ranked(1, 2.5), Ranked(0, -8.2421875)), usage=Usage(prompt_tokens=26), timings=TIMINGS)
+    result = Ranking(ranked=(Ranked(1, 2.5), Ranked(0, -8.2421875)), prompt_tokens=26)
     expected = {"rankings": [{"index": 1, "logit": 2.5}, {"index": 0, "logit": -8.2421875}], "usage": {"prompt_tokens": 26, "total_tokens": 26}}
-    assert json.loads(nim.render_ranking(result)) == expected
+    assert json.loads(ranked_answer(result)) == expected
 
 
 def test_a_logit_is_written_so_that_it_reads_back_as_the_same_float32() -> None:
     values = np.random.default_rng(1).normal(0, 9, 200).astype(np.float32)
-    result = RankResult(model="m", ranked=tuple(Ranked(i, float(v)) for i, v in enumerate(values)), usage=Usage(prompt_tokens=1), timings=TIMINGS)
-    read = json.loads(nim.render_ranking(result))["rankings"]
+    result = Ranking(ranked=tuple(Ranked(i, float(v)) for i, v in enumerate(values)), prompt_tokens=1)
+    read = json.loads(ranked_answer(result))["rankings"]
     assert np.array_equal(np.array([ranked["logit"] for ranked in read], np.float32), values)
 
 
@@ -477,7 +483,7 @@ def test_base64_of_a_compressed_type_is_one_byte_an_entry(dtype: Any) -> None:
 
 @pytest.mark.claim("nim:errors:body-superset")
 def test_an_error_of_a_nim_route_serves_readers_of_every_generation() -> None:
-    assert json.loads(nim.render_error(BadRequest("no"), "id-1", openai=False)) == {
+    assert json.loads(render_error(BadRequest("no"), "id-1", "nim")) == {
         "object": "error",
         "message": "no",
         "type": "invalid_request_error",
@@ -490,14 +496,14 @@ def test_an_error_of_a_nim_route_serves_readers_of_every_generation() -> None:
 
 @pytest.mark.claim("nim:errors:openai-object-on-embeddings")
 def test_an_error_of_an_openai_route_holds_openais_object() -> None:
-    body = json.loads(nim.render_error(BadRequest("no"), "id-1", openai=True))
+    body = json.loads(render_error(BadRequest("no"), "id-1", "openai"))
     assert body["error"] == {"message": "no", "type": "invalid_request_error", "param": None, "code": 400}
     assert (body["message"], body["detail"], body["request_id"]) == ("no", "no", "id-1")
 
 
 @pytest.mark.parametrize("openai", [True, False])
 def test_an_error_says_what_is_not_utf8_with_replacement_marks(openai: bool) -> None:
-    body = json.loads(nim.render_error(BadRequest("é \ud800"), "", openai=openai))
+    body = json.loads(render_error(BadRequest("é \ud800"), "", "openai" if openai else "nim"))
     assert body["message"] == body["detail"] == "é ?"
     assert (body["error"]["message"] if openai else body["error"]) == "é ?"
 
@@ -519,7 +525,7 @@ def test_over_length_is_said_in_nims_words_and_its_status_can_be_chosen() -> Non
 def test_an_inner_fault_says_nothing_of_its_cause() -> None:
     fault = ServerFault()
     fault.__cause__ = RuntimeError("secret")
-    assert b"secret" not in nim.render_error(fault, "id", openai=True)
+    assert b"secret" not in render_error(fault, "id", "openai")
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:

@@ -32,7 +32,7 @@ STRICT = Rules(ranking_unknown_fields="reject", embeddings_unknown_fields="rejec
     )
 )
 def test_a_ranking_comes_back_as_it_was(call: RankCall) -> None:
-    assert nim.parse_ranking(nim.write_ranking(call, "served"), STRICT).call == replace(call, model="served")
+    assert nim.read_ranking(body_object(nim.write_ranking(call, "served")), STRICT).call == replace(call, model="served")
 
 
 @given(

@@ -298,6 +298,20 @@ def test_a_certificate_that_is_not_trusted_is_said_so(tmp_path: Any) -> None:
     assert "SSL_CERT_FILE" in report.findings[0].advice
 
 
+def test_a_port_without_tls_behind_https_is_not_called_a_certificate_problem() -> None:
+    async def plain(talk: Talk) -> None:
+        await talk.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async def run() -> Any:
+        async with playing(plain) as server:
+            return await examine(Patient(url=f"https://127.0.0.1:{server.port}", timeout_s=WAIT_S))
+
+    report = asyncio.run(run())
+    assert report.status == 2
+    assert "no TLS could be agreed on" in report.findings[0].evidence
+    assert "http://" in report.findings[0].advice
+
+
 def test_what_hangs_later_costs_its_own_answer_and_the_rest_is_told() -> None:
     def hangs(asked: Asked) -> Any:
         if asked.path == "/v2/rerank":
