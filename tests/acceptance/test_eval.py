@@ -11,6 +11,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import psutil
+import pytest
 
 from acceptance_environment import environment
 
@@ -49,6 +50,13 @@ def test_a_collection_that_is_not_there_is_one_clear_line(emberank: Command, tmp
     assert done.returncode == 2
     assert done.stderr.startswith("emberank: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["eval", "calibrate"])
+def test_a_variable_that_holds_no_key_is_one_clear_line(emberank: Command, tmp_path: Path, command: str) -> None:
+    done = emberank(command, "--data", str(collection(tmp_path / "data")), "--url", "http://127.0.0.1:9", "--key-env", "NO_SUCH_VARIABLE")
+    assert done.returncode == 2
+    assert done.stderr == "emberank: --key-env: the environment has no NO_SUCH_VARIABLE, or it is empty\n"
 
 
 HOLD = """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from emberank.commands.key_env import key_in
 from emberank.commands.operator import add_data_dir, folder_of
 from emberank.commands.own_runtime import own_runtime
 from emberank.contract.errors import ModelNotFound, SettingError
@@ -91,7 +91,7 @@ def _scorer(arguments: argparse.Namespace, picked: tuple[Model, Version] | None)
     from emberank.forge.catalog import launch_spec
 
     if arguments.url is not None:
-        with http_scorer(arguments.url, arguments.model, version=arguments.model_version, key=_key(arguments.key_env)) as scorer:
+        with http_scorer(arguments.url, arguments.model, version=arguments.model_version, key=key_in(arguments.key_env)) as scorer:
             yield scorer
         return
     assert picked is not None, "without a server or a run file, an entry is always picked"
@@ -101,15 +101,6 @@ def _scorer(arguments: argparse.Namespace, picked: tuple[Model, Version] | None)
         file.write_text(json.dumps({"model": [launch_spec(model, version)]}), "utf-8")
         with own_runtime({**version.settings, "model_file": str(file)}) as url, http_scorer(url, model.id) as scorer:
             yield scorer
-
-
-def _key(variable: str | None) -> str:
-    if variable is None:
-        return ""
-    key = os.environ.get(variable, "")
-    if not key:
-        raise SettingError(f"--key-env: the environment has no {variable}, or it is empty")
-    return key
 
 
 def _nobody(query: str, passages: Sequence[str]) -> Sequence[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import nullcontext
 
+from emberank.commands.key_env import key_in
 from emberank.commands.own_runtime import own_runtime
 from emberank.evaluate.flags import add_flags
 
@@ -18,10 +19,11 @@ def run(arguments: argparse.Namespace) -> int:
     from emberank.evaluate import as_json, as_table, evaluate, http_embedder, http_scorer, options, require_extra
 
     chosen = options(arguments)
+    key = key_in(arguments.key_env)
     require_extra()
-    with nullcontext(chosen.url) if chosen.url else own_runtime() as url, http_scorer(url, chosen.model) as scorer:
+    with nullcontext(chosen.url) if chosen.url else own_runtime() as url, http_scorer(url, chosen.model, key=key) as scorer:
         if chosen.embed_model:
-            with http_embedder(url, chosen.embed_model) as embedder:
+            with http_embedder(url, chosen.embed_model, key=key) as embedder:
                 report = evaluate(chosen, scorer, embedder)
         else:
             report = evaluate(chosen, scorer)

@@ -28,6 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of `emberank eval`."""
     parser.add_argument("--data", metavar="DIR", required=True, help="a BEIR-style folder: corpus.jsonl, queries.jsonl, and qrels.tsv or qrels/test.tsv")
     parser.add_argument("--url", metavar="URL", help="a running server; without it one is started for the evaluation")
+    parser.add_argument("--key-env", metavar="VARIABLE", help="the environment variable that holds the key for --url")
     parser.add_argument("--model", metavar="NAME", help="the reranker, by its served name")
     parser.add_argument("--embed-model", metavar="NAME", help="also search the whole corpus by cosine with this embedder")
     parser.add_argument("--depth", metavar="N", type=int, default=100, help="documents per query that are found and reranked (default: %(default)s)")

@@ -30,9 +30,9 @@ def http_scorer(base_url: str, model: str | None, timeout_s: float = 600.0, *, v
     return HttpScorer(_Connection(base_url, timeout_s, key), model, version)
 
 
-def http_embedder(base_url: str, model: str | None, timeout_s: float = 600.0) -> HttpEmbedder:
-    """An embedder over one kept connection. `model` None leaves the choice to the server."""
-    return HttpEmbedder(_Connection(base_url, timeout_s), model)
+def http_embedder(base_url: str, model: str | None, timeout_s: float = 600.0, *, key: str = "") -> HttpEmbedder:
+    """An embedder over one kept connection. `model` None leaves the choice to the server; `key` is sent as Bearer."""
+    return HttpEmbedder(_Connection(base_url, timeout_s, key), model)
 
 
 class _OverHttp:

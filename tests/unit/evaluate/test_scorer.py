@@ -168,5 +168,7 @@ def test_a_key_and_a_version_are_sent_when_there_are_some(server: FakeServer) ->
         scorer("q", ["1"])
     with http_scorer(server.url, "m") as scorer:
         scorer("q", ["1"])
-    assert server.keys == ["Bearer k-1", None]
-    assert [call[1].get("model_version", "none") for call in server.calls] == ["v2", "none"]
+    with http_embedder(server.url, "m", key="k-2") as embedder:
+        embedder(["1"], "query")
+    assert server.keys == ["Bearer k-1", None, "Bearer k-2"]
+    assert [call[1].get("model_version", "none") for call in server.calls[:2]] == ["v2", "none"]
