@@ -97,7 +97,8 @@ def provider(model: str, *, key_env: str = "", api_base: str = "", environment: 
     """Load LiteLLM, and be ready to ask. Raises SettingError for a key that is not there, and where LiteLLM is not installed."""
     key = environment.get(key_env, "") if key_env else ""
     if key_env and not key:
-        raise SettingError(f"the environment variable {key_env!r}, which shall hold the key of {model.partition('/')[0]}, is not set")
+        whose = f"which shall hold the key of {model.partition('/')[0]}"
+        raise SettingError(f"the environment variable {key_env!r}, {whose}, is not set, and no secret of that name is kept here: emberank secret set {key_env}")
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # read once, when it is imported
     try:
         import litellm
