@@ -56,6 +56,8 @@ class ScriptedFleet:
         self.wakes: list[Wish] = []
         self.reports: list[LoadReport] = []
         self.attempts: list[LoadReport] = []
+        self.page_calls: list[dict[bytes, bytes]] = []
+        self.on_page_call: Callable[[dict[bytes, bytes]], Principal] = lambda headers: principal(digest="")
         self.on_wake: Callable[[Wish], Awaitable[None] | None] = lambda wish: None
         self.refuse_report: Callable[[LoadReport], EmberankError | None] = lambda report: None
         self._parts = {"models": tuple(models), "endpoints": tuple(endpoints), "principals": tuple(principals)}
@@ -110,6 +112,11 @@ class ScriptedFleet:
             raise error
         if (report.gateway_id, report.number) not in {(each.gateway_id, each.number) for each in self.reports}:
             self.reports.append(report)
+
+    async def session(self, headers: Sequence[tuple[bytes, bytes]], deadline: float) -> Principal:
+        self._reach()
+        self.page_calls.append(dict(headers))
+        return self.on_page_call(dict(headers))
 
     def _reach(self) -> None:
         if self.away:

@@ -35,7 +35,7 @@ class Up:
     def __init__(self, gateway: GatewaySettings, forge: ForgeSettings) -> None:
         folder = str(data_dir(forge.data_dir))
         self._gateway = replace(gateway, data_dir=folder)
-        self._forge = replace(forge, data_dir=folder)
+        self._forge = replace(told(forge, gateway), data_dir=folder)
 
     def run(self) -> int:
         """Serve until a signal; returns the exit status."""
@@ -105,6 +105,11 @@ class ForgeChild:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def told(forge: ForgeSettings, gateway: GatewaySettings) -> ForgeSettings:
+    """A forge's settings with what its pages say of the gateway: how much that takes in one request."""
+    return replace(forge, gateway_max_passages=gateway.max_passages, gateway_max_inputs=gateway.max_inputs, gateway_max_body_bytes=gateway.max_body_bytes)
 
 
 def environment_of(settings: ForgeSettings, around: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -105,6 +105,16 @@ class TestKeys:
         assert not store.keys.revoke("unknown", NOON_S)
         assert store.keys.get("k1") == key(revoked_at_s=NOON_S + 5)
 
+    def test_who_is_allowed_again_is_void_no_more(self, store: Store) -> None:
+        store.keys.add(key(expires_at_s=NOON_S + 9))
+        store.keys.add(key(key_id="k2", digest="d2"))
+        store.keys.revoke("k1", NOON_S + 5)
+        store.keys.revoke("k2", NOON_S + 5)
+        assert store.keys.allow("k1")
+        assert not store.keys.allow("unknown")
+        assert store.keys.get("k1") == key()
+        assert store.keys.get("k2") == key(key_id="k2", digest="d2", revoked_at_s=NOON_S + 5)
+
     def test_a_rotated_key_ends_later_and_its_successor_names_it(self, store: Store) -> None:
         store.keys.add(key())
         assert store.keys.rotate("k1", key(key_id="k2", digest="d2"), NOON_S + 60)

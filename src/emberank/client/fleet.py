@@ -1,9 +1,10 @@
-"""The forge's address in, the `Fleet` of the contract out: snapshot, wake and report over HTTP. Knows nothing of what is done with them."""
+"""The forge's address in, the `Fleet` of the contract out: snapshot, wake, report and who is signed in, over HTTP. Knows nothing of what is done with them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from emberank.client.failures import TransportError
 from emberank.client.pool import Pool
 from emberank.client.url import Url, parse_url, read_url
 from emberank.contract.errors import BadRequest, DeadlineExceeded, NotReady
-from emberank.contract.fleet import LoadReport, Revisions, Snapshot, Wish
+from emberank.contract.fleet import LoadReport, Principal, Revisions, Snapshot, Wish
 from emberank.dialects import fleet
 
 _ANSWER_WITHIN_S = 10.0
@@ -36,6 +37,10 @@ class Fleet(Protocol):
         """Deliver usage and load. When it returns, the usage is kept."""
         ...
 
+    async def session(self, headers: Sequence[tuple[bytes, bytes]], deadline: float) -> Principal:
+        """Who sends a page's call with these headers; `deadline` is on time.monotonic. Raises what the forge raised, and DeadlineExceeded."""
+        ...
+
 
 class RemoteFleet:
     """The forge of another process. Every call ends within its own deadline, and raises NotReady when the forge cannot be reached or understood.
@@ -49,6 +54,7 @@ class RemoteFleet:
         self._snapshot_url = f"{base}/internal/snapshot"
         self._wake_url = parse_url(f"{base}/internal/wake")
         self._report_url = parse_url(f"{base}/internal/report")
+        self._session_url = parse_url(f"{base}/internal/session")
         self._headers = [(b"authorization", b"Bearer " + token.encode("latin-1")), (b"content-type", b"application/json")]
         self._pool = pool
         self._answer_within_s = answer_within_s
@@ -74,14 +80,39 @@ class RemoteFleet:
         """Deliver usage and load. When it returns, the usage is kept."""
         await self._ask("POST", self._report_url, fleet.encode(report), self._answer_within_s)
 
-    async def _ask(self, method: str, url: Url, body: bytes, within_s: float) -> Answer:
+    async def session(self, headers: Sequence[tuple[bytes, bytes]], deadline: float) -> Principal:
+        """Who sends a page's call with these headers. Raises what the forge raised."""
+        patience_ends = time.monotonic() + self._answer_within_s
         try:
-            answer = await self._pool.request(method, url, self._headers, body, deadline=time.monotonic() + within_s)
-        except (TransportError, DeadlineExceeded) as cause:
-            raise NotReady("the forge cannot be reached", retry_after_s=_RETRY_AFTER_S) from cause
+            answer = await self._send("POST", self._session_url, b"", min(deadline, patience_ends), headers)
+        except NotReady as error:
+            if isinstance(error.__cause__, DeadlineExceeded) and deadline < patience_ends:
+                raise error.__cause__ from None  # it was the caller who could not wait
+            raise
+        if answer.status == 404:  # so it answers whoever has not the fleet's token
+            raise _refused() from error_from(answer.status, answer.headers, answer.body)
+        if answer.status >= 300:
+            raise error_from(answer.status, answer.headers, answer.body)
+        try:
+            return fleet.decode_principal(answer.body)
+        except BadRequest as cause:
+            raise NotReady(f"the forge's answer cannot be read: {cause.message}", retry_after_s=_RETRY_AFTER_S) from cause
+
+    async def _ask(self, method: str, url: Url, body: bytes, within_s: float) -> Answer:
+        answer = await self._send(method, url, body, time.monotonic() + within_s)
         if answer.status < 300:
             return answer
         error = error_from(answer.status, answer.headers, answer.body)
         if answer.status in (401, 403):  # it is the gateway that was refused, and not whose call this is for
-            raise NotReady("the forge refuses this gateway: their fleet tokens differ", retry_after_s=_RETRY_AFTER_S) from error
+            raise _refused() from error
         raise error
+
+    async def _send(self, method: str, url: Url, body: bytes, deadline: float, more: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
+        try:
+            return await self._pool.request(method, url, [*self._headers, *more], body, deadline=deadline)
+        except (TransportError, DeadlineExceeded, ValueError) as cause:
+            raise NotReady("the forge cannot be reached", retry_after_s=_RETRY_AFTER_S) from cause
+
+
+def _refused() -> NotReady:
+    return NotReady("the forge refuses this gateway: their fleet tokens differ", retry_after_s=_RETRY_AFTER_S)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import orjson
 
 from emberank.contract.errors import BadRequest
-from emberank.contract.fleet import LoadReport, Revisions, Snapshot, Wish
+from emberank.contract.fleet import LoadReport, Principal, Revisions, Snapshot, Wish
 from emberank.dialects.reading import body_object, kind, shown
 
 V = TypeVar("V")
@@ -33,7 +33,7 @@ class SnapshotCall:
     wait_s: float
 
 
-def encode(value: Snapshot | Wish | LoadReport) -> bytes:
+def encode(value: Snapshot | Wish | LoadReport | Principal) -> bytes:
     """Any of the fleet's values as JSON. Text that is not Unicode (a file name in a message) is written with replacement marks."""
     try:
         return orjson.dumps(value)
@@ -54,6 +54,11 @@ def decode_wish(body: bytes) -> Wish:
 def decode_report(body: bytes) -> LoadReport:
     """Raises BadRequest."""
     return _decode(LoadReport, body)
+
+
+def decode_principal(body: bytes) -> Principal:
+    """Raises BadRequest."""
+    return _decode(Principal, body)
 
 
 def snapshot_fields(call: SnapshotCall) -> dict[str, str]:
@@ -224,4 +229,4 @@ def _truth(value: Any) -> bool:
 
 
 _PLAIN: dict[Any, Reader] = {str: _text, int: _whole, float: _number, bool: _truth}
-_READERS: dict[Any, Reader] = {cls: _reader(cls) for cls in (Snapshot, Wish, LoadReport)}
+_READERS: dict[Any, Reader] = {cls: _reader(cls) for cls in (Snapshot, Wish, LoadReport, Principal)}

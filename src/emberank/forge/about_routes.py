@@ -1,22 +1,19 @@
-"""Health, version, metrics, the API's own description, and the page that shows it: what needs no key. Names no model."""
+"""Health, version, metrics, and the API's own description as data: what needs no key. Names no model."""
 
 from __future__ import annotations
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from emberank import __version__
 from emberank.contract.fleet import Phase
 from emberank.dialects import nim
 from emberank.forge.answers import written
 from emberank.forge.openapi import document
-from emberank.forge.pages import docs_page
 from emberank.forge.parts import Parts
-from emberank.forge.web.addresses import base_of
 from emberank.serving.exchange import Exchange, Handler
 from emberank.serving.metrics import CONTENT_TYPE
 
 _PHASES: tuple[Phase, ...] = ("STARTING", "WARM", "DRAINING", "FAILED")
-_POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Content-Type-Options": "nosniff"}
 
 
 class AboutRoutes:
@@ -35,7 +32,6 @@ class AboutRoutes:
             ("GET", "/v1/metrics", self.metrics),
             ("GET", "/openapi.json", self.openapi),
             ("GET", "/v1/openapi.json", self.openapi),
-            ("GET", "/docs", self.docs),
         ]
 
     async def live(self, exchange: Exchange) -> bytes:
@@ -68,7 +64,3 @@ class AboutRoutes:
     async def openapi(self, exchange: Exchange) -> bytes:
         """The document."""
         return written(self._document)
-
-    async def docs(self, exchange: Exchange) -> Response:
-        """The document, to read."""
-        return HTMLResponse(docs_page(self._document, base_of(self._parts.settings, exchange.request)), headers=_POLICY)

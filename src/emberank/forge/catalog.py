@@ -60,6 +60,19 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How well a version finds what was judged relevant. Figures compare only where metric and data are the same; `how` says what was done with it."""
+
+    metric: str  # nDCG@10
+    value: float  # 0 to 1
+    data: str  # the judged collection
+    queries: int
+    how: str  # e.g. the best 100 of BM25 reranked, fp32
+    source: str  # who measured it and where it is written down
+    date: str  # ISO date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """One set of weights and settings. `source` is what the runtime fetches (preset:, pypi:, hf:, file:), or someone else's server (remote_names.py)."""
 
@@ -74,6 +87,7 @@ class Version:
     note: str = ""  # what a reader should know, e.g. that the weights need an accepted licence
     calibration: Calibration | None = None  # of a reranker's scores; of these weights and this head only
     published: tuple[Published, ...] = ()
+    quality: tuple[Quality, ...] = ()  # of these weights and this head only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

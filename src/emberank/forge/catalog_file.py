@@ -19,6 +19,7 @@ from emberank.contract.inference import MODALITIES, Modality, Task
 from emberank.forge.bridge_sources import check_settings, is_bridged
 from emberank.forge.calibration_table import calibration_table, carried_over, read_calibration
 from emberank.forge.catalog import Catalog, Golden, Model, Published, Version
+from emberank.forge.quality_table import quality_of_others, quality_tables, read_quality
 from emberank.forge.remote_names import is_remote, remote_of
 from emberank.forge.remote_settings import read_remote_settings
 from emberank.forge.runtime_settings import runtime_settings
@@ -104,8 +105,9 @@ def model_table(model: Model) -> dict[str, Any]:
 
 
 def _version_table(version: Version) -> dict[str, Any]:
-    table = {name: item for name, item in _set_fields(version).items() if name not in ("published", "calibration")}
-    return table | ({"calibration": calibration_table(version.calibration)} if version.calibration else {})
+    table = {name: item for name, item in _set_fields(version).items() if name not in ("published", "calibration", "quality")}
+    table |= {"calibration": calibration_table(version.calibration)} if version.calibration else {}
+    return table | ({"quality": quality_tables(version.quality)} if version.quality else {})
 
 
 def _set_fields(one: Any) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def _versions(known: list[dict[str, Any]], entries: Sequence[Table]) -> list[dic
     by_name = {version["name"]: version for version in known}
     for entry in entries:
         changes = entry.values()
-        old = carried_over(by_name.get(entry.text("name"), {}), entry)
+        old = quality_of_others(carried_over(by_name.get(entry.text("name"), {}), entry), changes)
         if isinstance(changes.get("calibration"), bool):
             del changes["calibration"]
         if "source" in changes:
@@ -264,6 +266,7 @@ def _version(table: Table) -> Version:
         gpu_types=table.texts("gpu_types"),
         note=table.text("note", ""),
         calibration=read_calibration(table),
+        quality=read_quality(table),
     )
     table.finish()
     for name, digest in version.sha256.items():

@@ -32,12 +32,15 @@ from emberank.forge.reconciler import Reconciler
 from emberank.forge.remote_names import kind_of
 from emberank.forge.samples import Sample
 from emberank.forge.schedule_book import ScheduleBook
+from emberank.forge.secret_store import SecretStore
 from emberank.forge.snapshot import ModelRows, Snapshots
 from emberank.forge.standing import measured_at
 from emberank.forge.store import Store
 from emberank.forge.store_thread import StoreThread
 from emberank.forge.target_files import gpu_types, load_pools, load_prices
 from emberank.forge.targets import Pool, Prices, Target, elsewhere
+from emberank.forge.web.oidc.provider import MOST_BYTES, Provider
+from emberank.forge.web.oidc.registration import registration_of
 from emberank.forge.web.sessions import Lasting, Sessions
 from emberank.forge.windows import MOST_SAMPLES, Windows
 from emberank.serving.machine import machine_memory
@@ -110,7 +113,6 @@ async def install(settings: ForgeSettings, folder: DataFolder, store: Store, fle
         usual_start_s=lambda key: _usual_start_s(windows, key),
         usual_memory_bytes=lambda key: _usual_memory_bytes(windows, key),
     )
-
     http = HttpPool(max_connections_per_host=4)
     measuring = Measuring(http, settings.probe_requests, time.time)
     record = partial(_record, journal, lambda: made.parts.snapshots)
@@ -137,6 +139,7 @@ async def install(settings: ForgeSettings, folder: DataFolder, store: Store, fle
         clock=time.monotonic,
         wall_s=time.time,
         traces=traces,
+        provider=_provider(settings, folder),
     )
     made = Installation(settings=settings, folder=folder, store=thread, http=http, catalog=catalog, reconciler=reconciler, probes=probes, parts=parts)
     return made
@@ -152,6 +155,12 @@ async def _read(thread: StoreThread, folder: DataFolder, settings: ForgeSettings
     await sessions.load()
     # Each list is in its own order; which of two kinds is newer decides what a row's standing is.
     return Windows(merge(samples, traffic, key=lambda sample: sample.at_s)), keys, schedules, sessions
+
+
+def _provider(settings: ForgeSettings, folder: DataFolder) -> Provider | None:
+    """Whom people may sign in with, if that is set. Raises SettingError."""
+    registration = registration_of(settings, SecretStore(folder.path))
+    return None if registration is None else Provider(registration, HttpPool(max_connections_per_host=8, max_body_bytes=MOST_BYTES))
 
 
 async def _record(journal: StoreJournal, snapshots: Callable[[], Snapshots], found: Sequence[Sample]) -> None:

@@ -25,6 +25,7 @@ _MOST_GATEWAYS = 4096
 _MOST_NUMBERS = 1024  # of one gateway's reports, remembered beside the floor
 _MOST_JUDGED = 64  # requests of one report whose estimate is compared with what they took
 _SILENT_AFTER_S = 60.0
+_GONE_AFTER_S = 90.0  # a gateway may wait for news for a minute, and asks again at once
 
 
 class TakesReports(Protocol):
@@ -52,6 +53,20 @@ class _Counted:
             self.floor = max(self.floor, self.numbers.popitem(last=False)[0])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A gateway, how many seconds ago it last asked for news or reported, and how many ago it last reported; None: it never had anything to report."""
+
+    gateway_id: str
+    ago_s: float
+    reported_ago_s: float | None
+
+    @property
+    def lately(self) -> bool:
+        """Whether it is there: one that waits for news asks again before long."""
+        return self.ago_s < _GONE_AFTER_S
+
+
 class Intake:
     """Takes reports. `traffic` is told which models were used."""
 
@@ -76,18 +91,20 @@ class Intake:
         self._loads = Loads(_SILENT_AFTER_S)
         self._gateways: OrderedDict[str, _Counted] = OrderedDict()
         self._heard: OrderedDict[str, float] = OrderedDict()
+        self._asked: OrderedDict[str, float] = OrderedDict()
 
     async def take(self, report: LoadReport) -> None:
         """Keep a report. Raises NotReady when the store cannot; the gateway sends it again."""
         # What is in use must stay warm even while the store is in trouble.
         self._loads.take(report, self._clock())
         self._reconciler.take_report(report)
-        self._note_heard(report.gateway_id)
+        self._note(self._heard, report.gateway_id)
         self._keys.used(report.key_last_used)
         await shielded(self._keep(report))
 
     async def know(self, gateway_id: str) -> None:
-        """Find out what the store has of a gateway, once."""
+        """A gateway asks. Find out what the store has of it, once."""
+        self._note(self._asked, gateway_id)
         if gateway_id in self._gateways:
             self._gateways.move_to_end(gateway_id)
             return
@@ -109,6 +126,15 @@ class Intake:
         """How many reported lately."""
         now = self._clock()
         return sum(now - at < _SILENT_AFTER_S for at in self._heard.values())
+
+    def heard(self) -> list[Heard]:
+        """Every gateway that asked or reported since this forge began, the one that did so last first."""
+        now = self._clock()
+        found = []
+        for gateway_id, at in reversed(self._asked.items()):
+            reported = self._heard.get(gateway_id)
+            found.append(Heard(gateway_id=gateway_id, ago_s=now - at, reported_ago_s=None if reported is None else now - reported))
+        return found
 
     async def _keep(self, report: LoadReport) -> None:
         await self.know(report.gateway_id)
@@ -144,8 +170,8 @@ class Intake:
             if error is not None:
                 self._metrics.estimate_error.labels(record.slug).observe(abs(error))
 
-    def _note_heard(self, gateway_id: str) -> None:
-        self._heard[gateway_id] = self._clock()
-        self._heard.move_to_end(gateway_id)
-        while len(self._heard) > _MOST_GATEWAYS:
-            self._heard.popitem(last=False)
+    def _note(self, times: OrderedDict[str, float], gateway_id: str) -> None:
+        times[gateway_id] = self._clock()
+        times.move_to_end(gateway_id)
+        while len(times) > _MOST_GATEWAYS:
+            times.popitem(last=False)

@@ -1,6 +1,8 @@
-"""`/internal/…`: what gateways ask: the snapshot, wishes, reports; and the operator's wish to sign in. For who has the fleet's token; to everybody else these routes do not exist."""
+"""`/internal/…`: what gateways ask: the snapshot, wishes, reports, who is signed in; and the operator's wish to sign in. For who has the fleet's token; to everybody else these routes do not exist."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from starlette.responses import Response
 
@@ -8,6 +10,7 @@ from emberank.contract.errors import BadRequest
 from emberank.dialects import fleet
 from emberank.forge.answers import written
 from emberank.forge.parts import Parts
+from emberank.forge.web.gate import Gate
 from emberank.forge.web.links import LASTS_S, link_at
 from emberank.serving.exchange import Exchange, Handler
 
@@ -15,10 +18,11 @@ _MOST_WAIT_S = 60.0
 
 
 class InternalRoutes:
-    """The three arrows, and the operator's own."""
+    """The three arrows, what a gateway asks of a page's call, and the operator's own."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._gate = Gate(parts)
 
     def handlers(self) -> list[tuple[str, str, Handler]]:
         """Method, path and handler of each."""
@@ -26,6 +30,7 @@ class InternalRoutes:
             ("GET", "/internal/snapshot", self.snapshot),
             ("POST", "/internal/wake", self.wake),
             ("POST", "/internal/report", self.report),
+            ("POST", "/internal/session", self.session),
             ("POST", "/internal/signin", self.signin),
         ]
 
@@ -53,6 +58,11 @@ class InternalRoutes:
             raise BadRequest("a report needs the gateway's id and its number, from 0 on")
         await self._parts.intake.take(report)
         return b"{}"
+
+    async def session(self, exchange: Exchange) -> bytes:
+        """Who sends the call whose cookie, origin and token are in this request's headers. The gateway counts it, as it does those with a key."""
+        self._require_fleet(exchange)
+        return fleet.encode(replace(self._gate.caller(exchange.request), digest=""))
 
     async def signin(self, exchange: Exchange) -> Response:
         """A new sign-in link, for the operator's terminal."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
+import json
 import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 
-from emberank.contract.errors import BadRequest, EmberankError, NotFound, ServerFault, SettingError, Unauthorized
+from emberank.contract.errors import BadRequest, EmberankError, Forbidden, NotFound, ServerFault, SettingError, Unauthorized
 from emberank.contract.fleet import SCOPES, Principal, UsageRecord
 from emberank.forge.rights import Rights
 from emberank.forge.shielded import shielded
@@ -28,6 +30,7 @@ MOST_KEYS = 10_000  # in force
 _TOLD_AFTER_END_S = 30 * 86_400.0  # for so long a gateway can say "was revoked" instead of "is not known"
 _FLUSH_EVERY_S = 60.0
 _GIVEN = "given-"  # the ids of keys that a setting gave
+PERSON = "person-"  # the ids of people, who sign in and have no key
 _MONTHS_HELD = 3
 _HOW = "send `Authorization: Bearer $FORGE_API_KEY`; `emberank key create` makes keys"
 NOTHING = Spent(0.0, 0)
@@ -47,6 +50,7 @@ class Keys:
         self._spent: dict[str, dict[str, Spent]] = defaultdict(dict)  # month → key id → sums
         self._used: dict[str, float] = {}  # not written down yet
         self._flushed_s = wall_s()
+        self._greeting = asyncio.Lock()
 
     async def load(self) -> None:
         """Read everything. To be called once, before anything else."""
@@ -140,6 +144,8 @@ class Keys:
     async def rotate(self, key_id: str, overlap_s: float = 0.0, *, by: str = "") -> tuple[str, StoredKey]:
         """A new key with the same rights; the old one works on for `overlap_s`. Raises NotFound, and BadRequest for one that is void."""
         old = self.get(key_id)
+        if is_person(old):
+            raise BadRequest(f"{key_id!r} is a person, who has no key: make one instead")
         if not self.is_in_force(old):
             raise BadRequest(f"the key {key_id!r} is void: make a new one instead")
         text, key = self._make(rights_of(old), key_id)
@@ -164,10 +170,45 @@ class Keys:
         if given:
             await self._take_given(check_given(given))
             return None
-        if any(set(key.scopes) == set(SCOPES) and not key.models and self.is_in_force(key) for key in self._keys.values()):
+        if any(set(key.scopes) == set(SCOPES) and not key.models and self.is_in_force(key) and not is_person(key) for key in self._keys.values()):
             return None
         text, _ = await self.create(Rights(name="first admin key", scopes=SCOPES), by="setting")
         return text
+
+    # People, who sign in with a provider. Their rows are as keys' are, so that rights, budgets and usage are, and no key is behind one.
+
+    def known(self, identity: Sequence[str]) -> StoredKey | None:
+        """The person with that identity: whatever tells one from all others, their provider first."""
+        return self._keys.get(self._by_digest.get(self._person_digest(identity), ""))
+
+    async def greet(self, identity: Sequence[str], rights: Rights) -> StoredKey:
+        """A person who has signed in, with the rights that the provider's word gives from now on. Raises Forbidden for one who was barred."""
+        async with self._greeting:  # of two first times at once one makes the row
+            found = self.known(identity)
+            if found is None:
+                digest = self._person_digest(identity)
+                found = StoredKey(key_id=self._free_id(PERSON), digest=digest, created_at_s=self._wall_s(), **asdict(rights))
+                self._check_room()
+                await shielded(self._add(found, found.key_id, "person.create"))
+            elif not self.is_in_force(found):
+                raise Forbidden(f"{found.name!r} was barred from this installation. Whoever runs it can let you in again, on the account page")
+            else:
+                # What somebody here has limited beside that stays.
+                now = replace(rights_of(found), name=rights.name, scopes=rights.scopes, monthly_usd=rights.monthly_usd)
+                found = found if now == rights_of(found) else await self.change(found.key_id, now, by=found.key_id)
+        self.used([(found.key_id, 0.0)])
+        return self.get(found.key_id)
+
+    async def allow(self, key_id: str, *, by: str = "") -> StoredKey:
+        """Let a barred person in again. Raises NotFound, and BadRequest for a key: what is revoked stays so."""
+        if not is_person(self.get(key_id)):
+            raise BadRequest(f"the key {key_id!r} is void for ever; make a new one")
+
+        async def keep() -> StoredKey:
+            await self._stored(lambda store: self._audited(store, store.keys.allow(key_id), by, "person.allow", key_id))
+            return self._put(replace(self.get(key_id), revoked_at_s=None, expires_at_s=None))
+
+        return await shielded(keep())
 
     # What comes from the gateways.
 
@@ -207,17 +248,23 @@ class Keys:
             log.warning("when keys were last used was not written: %s", error.message, extra={"action": "last_used_failed"})
 
     def _make(self, rights: Rights, rotated_from: str | None) -> tuple[str, StoredKey]:
-        if sum(map(self.is_in_force, self._keys.values())) >= MOST_KEYS:
-            raise BadRequest(f"there are {MOST_KEYS} keys in force, which is the most: revoke those that nobody uses")
-        key_id = secrets.token_hex(4)
-        while key_id in self._keys:
-            key_id = secrets.token_hex(4)
+        self._check_room()
+        key_id = self._free_id("")
         random = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode("ascii")
         text = f"ember_{key_id}_{random}"
         return text, StoredKey(key_id=key_id, digest=self._digest(text.encode()), created_at_s=self._wall_s(), rotated_from=rotated_from, **asdict(rights))
 
-    async def _add(self, key: StoredKey, by: str) -> None:
-        if not await self._stored(lambda store: self._audited(store, store.keys.add(key), by, "key.create", key.key_id)):
+    def _check_room(self) -> None:
+        if sum(map(self.is_in_force, self._keys.values())) >= MOST_KEYS:
+            raise BadRequest(f"there are {MOST_KEYS} keys in force, which is the most: revoke those that nobody uses")
+
+    def _free_id(self, prefix: str) -> str:
+        while (key_id := prefix + secrets.token_hex(4)) in self._keys:
+            pass
+        return key_id
+
+    async def _add(self, key: StoredKey, by: str, action: str = "key.create") -> None:
+        if not await self._stored(lambda store: self._audited(store, store.keys.add(key), by, action, key.key_id)):
             raise ServerFault()  # two equal ids of 32 random bits, or equal hashes: not seen in a lifetime
         self._put(key)
 
@@ -241,6 +288,10 @@ class Keys:
 
     def _digest(self, key: bytes) -> str:
         return hmac.digest(self._hash_key, key, "sha256").hex()
+
+    def _person_digest(self, identity: Sequence[str]) -> str:
+        """Never that of a key, which is hex all through."""
+        return PERSON + self._digest(json.dumps(["person", *identity]).encode())
 
     def _principal(self, key: StoredKey, month: str) -> Principal:
         usd, tokens = self._spent.get(month, {}).get(key.key_id, NOTHING) if _is_limited(key) else NOTHING
@@ -267,6 +318,11 @@ class Keys:
 def rights_of(key: StoredKey) -> Rights:
     """What a key may do and spend."""
     return Rights(**{name: getattr(key, name) for name in Rights.__slots__})
+
+
+def is_person(key: StoredKey) -> bool:
+    """Whether it is somebody who signs in, and no key."""
+    return key.key_id.startswith(PERSON)
 
 
 def check_given(given: str) -> str:

@@ -129,6 +129,7 @@ def _version(parts: Parts, asked: Asked, version: Version) -> Row:
         "idle_after_s": parts.idle_after_s(version),
         "memory": memory_of(asked.model, version, rows, pool),
         "calibration": None if version.calibration is None else asdict(version.calibration),
+        "quality": [asdict(figure) for figure in version.quality],
         **answer,
         "targets": rows,
     }

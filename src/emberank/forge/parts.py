@@ -25,6 +25,7 @@ from emberank.forge.store.audit import AuditEntry
 from emberank.forge.stored import Stored
 from emberank.forge.targets import Offer, Pool, Prices, Target, targets_of
 from emberank.forge.web.links import Links
+from emberank.forge.web.oidc.provider import Provider
 from emberank.forge.web.sessions import Sessions
 from emberank.forge.web.visitor import Visitors
 from emberank.forge.windows import Windows
@@ -103,6 +104,7 @@ class Parts:
     wall_s: Callable[[], float]
     readiness: Readiness = field(default_factory=Readiness)
     links: Links = field(default_factory=Links)
+    provider: Provider | None = None  # whom people may sign in with
     traces: Traces | None = None
 
     @property

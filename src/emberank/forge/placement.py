@@ -124,7 +124,8 @@ def _refusal(what: tuple[str, str], need_bytes: int, pool: Pool, inside: Sequenc
     if need_bytes > pool.most_bytes:
         needs = f"needs {_gb(need_bytes)} of memory, and an endpoint there can have {_gb(pool.most_bytes)}"
         return PlacementRefused(f"{name} {needs}: it needs a larger machine, or a smaller version of it", "out_of_memory", retry_after_s=None)
-    listed = ", ".join(f"{occupant.key.slug} {_gb(occupant.memory_bytes)} {_state(occupant)}" for occupant in inside[:_MOST_NAMED])
+    # Without names: whoever asked for this one need not be somebody who may know of the others. The status page names them to who may.
+    listed = ", ".join(f"{_gb(occupant.memory_bytes)} {_state(occupant)}" for occupant in inside[:_MOST_NAMED])
     more = f" and {len(inside) - _MOST_NAMED} more" if len(inside) > _MOST_NAMED else ""
     way_out = f"in it are {listed}{more}: stop what is not needed, or try again when one of them is idle"
     if len(inside) >= pool.slots:

@@ -85,6 +85,8 @@ class ForgeProcess:
             await forge.keys.flush(now=True)
             await forge.sessions.flush(now=True)
         await forge.http.close()
+        if forge.parts.provider is not None:
+            await forge.parts.provider.close()
         await forge.store.close()
 
     def _store(self, folder: DataFolder) -> Store:

@@ -147,6 +147,7 @@ class Snapshots:
         self._counted = counted
         self._clock = clock
         self._waiting = _Waiting()
+        self._watched = _Waiting()  # by pages: what gateways are told beside it, of keys and what they spend, is nothing to them
         self._later: set[str] = set()
         self._traffic_at = clock()
         self._closed = False
@@ -156,6 +157,7 @@ class Snapshots:
         self._rows.touch(slugs)
         self._models.stale = True
         self._waiting.tell()
+        self._watched.tell()
 
     def models_used(self, slugs: Iterable[str]) -> None:
         """Traffic said something of these models' targets. It says so all the time: it is looked at every few seconds."""
@@ -167,6 +169,7 @@ class Snapshots:
         """An endpoint came, went or changed its phase."""
         self._endpoints.stale = True
         self._waiting.tell()
+        self._watched.tell()
 
     def principals_changed(self) -> None:
         """A key was made or changed, or has spent something of its budget."""
@@ -197,6 +200,17 @@ class Snapshots:
         """Answer everybody who waits: the forge is ending."""
         self._closed = True
         self._waiting.tell()
+        self._watched.tell()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the forge is ending."""
+        return self._closed
+
+    @property
+    def watched(self) -> asyncio.Event:
+        """Set at the next change of an endpoint or of the models, and when the forge ends. To be taken before looking: what changes meanwhile is not missed."""
+        return self._watched.event
 
     async def _refresh(self) -> None:
         now = self._clock()

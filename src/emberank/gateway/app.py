@@ -1,6 +1,6 @@
 """Many models on one port: who asks → what for → may they → an endpoint, waiting for it if it is cold → its answer → what it cost.
 
-`infer` is the life of a request; the rest stands below it in the order it is called. Knows no weights and no database.
+`infer` is the life of a request whose sender is known; the rest stands below it in the order it is called. Knows no weights and no database.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from emberank.gateway.bill import Bills
 from emberank.gateway.errors import UnknownModel
 from emberank.gateway.fallback import Fallbacks
 from emberank.gateway.metrics import GatewayMetrics
+from emberank.gateway.page_sessions import PageSessions
 from emberank.gateway.relay import Relay
 from emberank.gateway.routes import Routes
 from emberank.gateway.run import Run
@@ -50,6 +51,8 @@ RELAYED = (
     "/signin",
     "/signout",
     "/account",
+    "/status",
+    "/playground",
     "/v1/models",
     "/v1/model-families",
     "/v1/keys",
@@ -60,12 +63,22 @@ RELAYED = (
     "/v1/openapi.json",
 )
 
+_PAGES_ROUTE = "/web/api/v1/inference/{slug}"  # the one of the pages' calls that is not the forge's
+
 
 class GatewayApp:
     """The HTTP surface of one gateway."""
 
     def __init__(
-        self, settings: GatewaySettings, view: View, upstream: Upstream, usage: Usage, relay: Relay, feed: SnapshotFeed, metrics: GatewayMetrics
+        self,
+        settings: GatewaySettings,
+        view: View,
+        upstream: Upstream,
+        usage: Usage,
+        relay: Relay,
+        sessions: PageSessions,
+        feed: SnapshotFeed,
+        metrics: GatewayMetrics,
     ) -> None:
         self.draining = False
         self._settings = settings
@@ -74,15 +87,15 @@ class GatewayApp:
         self._fallbacks = Fallbacks(upstream, view, metrics)
         self._usage = usage
         self._relay = relay
+        self._sessions = sessions
         self._feed = feed
         self._metrics = metrics
         self._asks = Asks(settings)
         self._bills = Bills(usage, view.limits, metrics)
         self._in_flight = 0
 
-    async def infer(self, exchange: Exchange, read: Reader, route: str) -> bytes:
-        """One inference request, from key to answer. Its errors are rendered in the caller's dialect by `Exchanges`."""
-        principal = self._identify(exchange, "inference")
+    async def infer(self, exchange: Exchange, principal: Principal, read: Reader, route: str) -> bytes:
+        """One inference request, from what it asks for to its answer. Its errors are rendered in the caller's dialect by `Exchanges`."""
         ask = read(exchange, self._view.names, principal)
         exchange.model = ask.model.slug
         run = Run(ask, exchange, self._settings.max_passages)
@@ -97,6 +110,10 @@ class GatewayApp:
             finally:
                 self._in_flight -= 1
         return run.rendered()
+
+    async def infer_by_session(self, exchange: Exchange) -> bytes:
+        """The native route for a page's script: its visitor's session takes the place of a key, and neither opens the other's route."""
+        return await self.infer(exchange, await self._identify_visitor(exchange), self._asks.native, _PAGES_ROUTE)
 
     async def _more(self, run: Run, principal: Principal) -> None:
         """The next piece, or several small ones at one time."""
@@ -127,6 +144,14 @@ class GatewayApp:
         self._usage.key_used(principal.key_id, time.monotonic())
         if scope is not None:
             check_scope(principal, scope)
+        return principal
+
+    async def _identify_visitor(self, exchange: Exchange) -> Principal:
+        """Who sends it from one of our pages, by a session in the place of a key. Raises what `_identify` does."""
+        self._view.require()
+        principal = await self._sessions.principal(exchange)
+        exchange.extra["key_id"] = principal.key_id
+        check_scope(principal, "inference")
         return principal
 
     def _check_room(self) -> None:
@@ -206,20 +231,21 @@ class GatewayApp:
     def asgi(self, traces: Traces | None = None) -> ASGIApp:
         """The ASGI application."""
         exchanges = Exchanges(self._settings, self._metrics, traces)
-        relay = exchanges.endpoint("relay", self._relay.answer)
+        relay = exchanges.endpoint("relay", self._relay.answer, pages=True)
         routes = Routes(RELAYED, relay)
 
         def inference(path: str, read: Reader, *, errors: ErrorStyle = "nim", route: str = "") -> None:
             label = route or path
 
             async def handle(exchange: Exchange) -> bytes:
-                return await self.infer(exchange, read, label)
+                return await self.infer(exchange, self._identify(exchange, "inference"), read, label)
 
             routes.add("POST", path, exchanges.endpoint(label, handle, errors=errors))
 
         for each in ROUTES:
             inference(each.path, self._asks.reader(each), errors=each.errors, route=each.label)
         inference("/v1/inference/{slug:path}", self._asks.native, route="/v1/inference/{slug}")
+        routes.add("POST", "/web/api/v1/inference/{slug:path}", exchanges.endpoint(_PAGES_ROUTE, self.infer_by_session))
         for path, handler in (("/v1/models", self.models), ("/models", self.infinity_models), ("/info", self.info)):
             routes.add("GET", path, exchanges.endpoint(path, handler, errors=style_of(path)))
         routes.add("GET", "/models/{slug}", relay)  # a model's page; what stands below it is the model's own base URL

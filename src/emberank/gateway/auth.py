@@ -42,6 +42,10 @@ class Keys:
             raise Unauthorized(f"the API key '{principal.name}' has expired: have a new one made")
         return principal
 
+    def of(self, key_id: str) -> Principal | None:
+        """The principal of a key by its id. Looks through all of them."""
+        return next((principal for principal in self._principals.values() if principal.key_id == key_id), None)
+
 
 def check_scope(principal: Principal, scope: Scope) -> None:
     """Raises Forbidden when the key has not that scope."""

@@ -6,6 +6,7 @@ Raises ForgeAway, a NotReady, when the forge cannot be reached; a NotReady that 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
@@ -13,7 +14,7 @@ import orjson
 from emberank.client.fleet import RemoteFleet
 from emberank.client.pool import Pool
 from emberank.contract.errors import NotReady
-from emberank.contract.fleet import LoadReport, Revisions, Snapshot, Wish
+from emberank.contract.fleet import LoadReport, Principal, Revisions, Snapshot, Wish
 from emberank.gateway.errors import ForgeAway
 from emberank.settings import GatewaySettings
 from emberank.settings.folders import data_dir
@@ -84,6 +85,13 @@ class ForgeLink:
         """Deliver usage and load. When it returns, the usage is kept."""
         try:
             await self._fleet().report(report)
+        except NotReady as error:
+            raise _away(error) from error
+
+    async def session(self, headers: Sequence[tuple[bytes, bytes]], deadline: float) -> Principal:
+        """Who sends a page's call with these headers."""
+        try:
+            return await self._fleet().session(headers, deadline)
         except NotReady as error:
             raise _away(error) from error
 

@@ -14,6 +14,7 @@ from emberank.gateway.app import GatewayApp
 from emberank.gateway.forge_link import ForgeLink
 from emberank.gateway.hold import Hold
 from emberank.gateway.metrics import GatewayMetrics
+from emberank.gateway.page_sessions import PageSessions
 from emberank.gateway.relay import Relay
 from emberank.gateway.remote import Remotes
 from emberank.gateway.sending import Sending
@@ -27,7 +28,7 @@ from emberank.settings.folders import data_dir
 
 log = logging.getLogger(__name__)
 
-_FORGE_CONNECTIONS = 64
+_FORGE_CONNECTIONS = 256  # a page that is looked at holds one, as many as the forge lets have streams
 _AFTER_FAULT_S = 1.0
 # Who still waits for a start when this much of the grace is over is told so, rather than cut off.
 _HELD_SHARE_OF_GRACE = 0.8
@@ -53,7 +54,9 @@ class Gateway:
         sending = Sending(self.pool)
         remotes = Remotes(sending, settings, metrics, self.usage.unreachable)
         upstream = Upstream(sending, remotes, places, self.hold, metrics, self.usage.unreachable)
-        self.app = GatewayApp(settings, self.view, upstream, self.usage, Relay(link.address, self.forge_pool), self.feed, metrics)
+        self.relay = Relay(link.address, self.forge_pool)
+        sessions = PageSessions(known, self.view, required=settings.auth != "none")
+        self.app = GatewayApp(settings, self.view, upstream, self.usage, self.relay, sessions, self.feed, metrics)
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -62,8 +65,9 @@ class Gateway:
         self._loops = [loop.create_task(_kept_up(self.feed.run)), loop.create_task(_kept_up(self.usage.run))]
 
     def drain(self) -> None:
-        """Say that this gateway ends; who is still held near the end of the grace is let go."""
+        """Say that this gateway ends; streams end at once, and who is still held near the end of the grace is let go."""
         self.app.draining = True
+        self.relay.drain()
         held_s = self.settings.shutdown_grace_s * _HELD_SHARE_OF_GRACE
         asyncio.get_running_loop().call_later(held_s, self.hold.close, NotReady("the gateway is shutting down", retry_after_s=1))
 

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from emberank.contract.errors import EmberankError, MethodNotAllowed, NotFound
 from emberank.dialects.errors import render_error, style_of
+from emberank.serving.browsers import PAGE_HEADERS, PAGE_TYPE, error_page, wants_page
 from emberank.serving.exchange import request_id_of
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -43,7 +44,7 @@ class Routes:
         methods = self._exact.get(scope["path"]) or self._matched(scope)
         method = scope["method"]
         if methods is None:
-            response = await self._relay(request) if self._is_relayed(scope["path"]) else _refused(request, _no_route(scope["path"]), {})
+            response = await self._relay(request) if self._is_relayed(scope["path"]) else _missing(request)
         elif method in methods:
             response = await methods[method](request)
         elif method == "HEAD" and "GET" in methods:
@@ -69,8 +70,13 @@ class Routes:
         return any(path == each or (each != "/" and path.startswith(each + "/")) for each in self._relayed)
 
 
-def _no_route(path: str) -> NotFound:
-    return NotFound(f"no route {path[:200]!r}; GET /openapi.json lists the routes")
+def _missing(request: Request) -> Response:
+    """What a program gets, and what a person does who opened the address."""
+    path = request.scope["path"]
+    if wants_page(request):
+        error = NotFound(f"nothing is at {path[:200]}; it may have moved, or the address has a slip in it")
+        return Response(error_page(error, request.method), 404, {**PAGE_HEADERS, "X-Request-Id": request_id_of(request)}, PAGE_TYPE)
+    return _refused(request, NotFound(f"no route {path[:200]!r}; GET /openapi.json lists the routes"), {})
 
 
 def _refused(request: Request, error: EmberankError, headers: dict[str, str]) -> Response:

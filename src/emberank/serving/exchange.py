@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from emberank.contract.errors import BadRequest, EmberankError, PayloadTooLarge, QueueFull, RequestTimeout, ServerFault, Unauthorized
 from emberank.dialects.errors import ErrorStyle, render_error
+from emberank.serving.browsers import PAGE_HEADERS, PAGE_TYPE, error_page, wants_page
 from emberank.serving.metrics import DoorMetrics
 from emberank.serving.presence import WhileConnected, client_left, line_of
 from emberank.settings import DoorSettings
@@ -69,10 +70,12 @@ class Exchanges:
         self._buffered = 0  # bytes of bodies in memory, all requests together
         metrics.buffered.set_function(lambda: self._buffered)
 
-    def endpoint(self, route: str, handler: Handler, *, errors: ErrorStyle = "nim", level: int = logging.INFO) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(
+        self, route: str, handler: Handler, *, errors: ErrorStyle = "nim", pages: bool = False, level: int = logging.INFO
+    ) -> Callable[[Request], Awaitable[Response]]:
         """A Starlette endpoint that runs `handler` for `route` (the label in logs and metrics).
 
-        `errors` is the shape of its errors' bodies; `level` is that of its log line.
+        `errors` is the shape of its errors' bodies, and `pages` says that a browser gets them as a page; `level` is that of its log line.
         """
 
         async def respond(request: Request) -> Response:
@@ -85,6 +88,8 @@ class Exchanges:
                 response = await self._answer(exchange, handler)
             except EmberankError as error:
                 response = self._refusal(route, error, request_id, errors)
+                if pages and wants_page(request):
+                    _make_page(response, error, request.method)
             except (ClientDisconnect, asyncio.CancelledError) as cause:
                 if isinstance(cause, asyncio.CancelledError) and not client_left(cause):
                     raise
@@ -179,6 +184,14 @@ class Exchanges:
             line = {"action": "request", "status": status, "ms": seconds * 1e3, "model": exchange.model, "request_id": exchange.request_id, **exchange.extra}
             # log.info would look through the stack for the line of code that calls it, which this line does not say.
             log.handle(log.makeRecord(log.name, level, "", 0, "%s", (route,), None, extra=line))
+
+
+def _make_page(response: Response, error: EmberankError, method: str) -> None:
+    """The same refusal for a person."""
+    response.body = error_page(error, method)
+    response.headers.update(PAGE_HEADERS)
+    response.headers["Content-Type"] = PAGE_TYPE
+    response.headers["Content-Length"] = str(len(response.body))
 
 
 def _traced(traces: Traces, route: str, request: Request, began: float) -> RequestTrace | None:

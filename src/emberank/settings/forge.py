@@ -21,6 +21,21 @@ class ForgeSettings(DoorSettings):
     web_session_idle_s: float = row(43_200.0, "seconds", "How long a web session lasts without a request; 12 hours by default.", 60, 31_536_000)
     web_session_max_s: float = row(604_800.0, "seconds", "How long a web session lasts at most, used or not; 7 days by default.", 60, 31_536_000)
     public_url: str = row("", "URL", "What callers reach this installation by, for links and lines to paste; `emberank up` knows it.")
+    oidc_issuer: str = row("", "URL", "The OpenID Connect provider that people sign in with in the browser, exactly as it names itself; empty: none.")
+    oidc_name: str = row("", "name", "What the sign-in page calls the provider; empty: its host.")
+    oidc_client_id: str = row("", "id", "What the provider knows this installation as.")
+    oidc_client_secret: str = row(
+        "", "secret", "The client's secret; or keep it in the data folder with `emberank secret set EMBERANK_OIDC_CLIENT_SECRET`.", secret=True
+    )
+    oidc_scopes: str = row("openid email profile", "scopes", "What the provider is asked for; some need `groups` for a person's groups.")
+    oidc_person_claim: str = row("sub", "claim", "The claim that a person is known by; another one than `sub` must never be given to somebody else.")
+    oidc_groups_claim: str = row("groups", "claim", "The claim with a person's groups; dots lead into objects, as in `realm_access.roles`.")
+    oidc_allow: str = row(
+        "", "rules", "Who gets in, commas between: `@example.com`, `ann@example.com`, `group:staff`, `sub:ID`, or `everybody` whom the provider knows."
+    )
+    oidc_admins: str = row("", "rules", "Who gets in and may do everything: as `oidc_allow`, but not `everybody`.")
+    oidc_others_may: str = row("inference,read", "scopes", "What those may do who are no admins: `inference`, `read`, or both.")
+    oidc_monthly_usd: float = row(0.0, "US dollars", "What each of those may spend in a month; 0: no limit.", 0, 1e12)
     data_dir: str = row(
         "", "folder", "Database, secrets, logs, your own models, pools and prices. Empty means `$XDG_DATA_HOME/emberank` or `~/.local/share/emberank`."
     )
@@ -44,5 +59,8 @@ class ForgeSettings(DoorSettings):
     local_usd_per_hour: float = row(0.0, "US dollars", "What an hour of this machine costs you; cost figures of target local use it.", 0, 1e6)
     runtime_threads: int = row(0, "threads", "Threads of each runtime's engine; 0 means one per core.", 0, 4096)
     max_passages: int = row(1000, "passages", "Passages in one request to a runtime; the gateway's own limit is what callers meet.", 1, 100_000)
+    gateway_max_passages: int = row(512, "passages", "The gateway's `max_passages`, for the pages to say; `emberank up` knows it.", 1, 100_000)
+    gateway_max_inputs: int = row(8192, "inputs", "The gateway's `max_inputs`, likewise.", 1, 1_000_000)
+    gateway_max_body_bytes: int = row(64 << 20, "bytes", "The gateway's `max_body_bytes`, likewise.", 1024, 1 << 31)
 
     table: ClassVar[str] = "forge"

@@ -129,7 +129,7 @@ def test_a_caller_may_say_how_long_to_wait_before_202(launch: Any, ready_after_s
 
 
 def test_a_herd_of_starts_is_one_start(plane: Plane) -> None:
-    plane.launcher.scripts[NVIDIA] = Script(ready_after_s=0.2)
+    plane.launcher.scripts[NVIDIA] = Script(ready_after_s=1)  # long enough for all of them to have come
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: plane.warm(), range(32)))
     assert len(plane.launcher.launches) == 1

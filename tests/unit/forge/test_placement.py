@@ -196,7 +196,7 @@ def test_on_devices_the_evicted_ones_device_is_given_on() -> None:
             [inside("a", 6.0), inside("b", 2.0, leaving=True)],
             "out_of_memory",
             10.0,
-            "ranker v1 on CPU in local needs 5.0 GB of memory, and 2.0 GB of 10.0 GB are free; in it are a 6.0 GB in use, b 2.0 GB ending: "
+            "ranker v1 on CPU in local needs 5.0 GB of memory, and 2.0 GB of 10.0 GB are free; in it are 6.0 GB in use, 2.0 GB ending: "
             "stop what is not needed, or try again when one of them is idle",
         ),
         (
@@ -204,7 +204,7 @@ def test_on_devices_the_evicted_ones_device_is_given_on() -> None:
             [inside("a", 1.0), idle("b", 1.5, 33.3), inside("c", 1.0)],
             "no_capacity",
             10.0,
-            "ranker v1 on CPU in local needs one of 3 places, and none is free; in it are a 1.0 GB in use, b 1.5 GB idle for 33 s, c 1.0 GB in use: "
+            "ranker v1 on CPU in local needs one of 3 places, and none is free; in it are 1.0 GB in use, 1.5 GB idle for 33 s, 1.0 GB in use: "
             "stop what is not needed, or try again when one of them is idle",
         ),
         (

@@ -508,7 +508,7 @@ def test_what_is_needed_is_not_evicted_and_the_refusal_has_the_numbers(why: str)
             world.report((one.id, 1, 0.0) if why == "in flight" else (one.id, 0, 3.0), gateway=slug)
         if why == "just used":
             world.report(*((one.id, 0, 0.5) for one in world.reconciler.deployments()))
-        with pytest.raises(PlacementRefused, match=r"c v1 on CPU in local needs 4.0 GB of memory, and 2.0 GB of 10.0 GB are free; in it are a 4.0 GB"):
+        with pytest.raises(PlacementRefused, match=r"c v1 on CPU in local needs 4.0 GB of memory, and 2.0 GB of 10.0 GB are free; in it are 4.0 GB"):
             world.wake("c")
         assert {slug: world.phase(slug) for slug in "abc"} == {"a": "WARM", "b": "WARM", "c": "COLD"}
 
@@ -650,7 +650,7 @@ async def test_what_an_endpoint_takes_more_under_load_is_counted() -> None:
     one = await world.warm("a")
     world.fake.alive[one.id].script.memory_bytes = 7 * GB
     await world.pass_(1.0)
-    with pytest.raises(PlacementRefused, match=r"3.0 GB of 10.0 GB are free; in it are a 7.0 GB"):
+    with pytest.raises(PlacementRefused, match=r"3.0 GB of 10.0 GB are free; in it are 7.0 GB"):
         world.wake("b")
 
 

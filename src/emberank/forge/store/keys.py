@@ -69,6 +69,11 @@ class Keys:
         with self._database.write() as connection:
             return connection.execute(update(keys).where(keys.c.key_id == key_id, keys.c.revoked_at_s.is_(None)).values(revoked_at_s=at_s)).rowcount > 0
 
+    def allow(self, key_id: str) -> bool:
+        """Void no more: neither revoked nor ended; False when there is none."""
+        with self._database.write() as connection:
+            return connection.execute(update(keys).where(keys.c.key_id == key_id).values(revoked_at_s=None, expires_at_s=None)).rowcount > 0
+
     def rotate(self, key_id: str, successor: StoredKey, expires_at_s: float) -> bool:
         """Add a successor and have the old key end at `expires_at_s`, or before if it would; False, and no change, when the old one is not in force."""
         in_force = [keys.c.key_id == key_id, keys.c.revoked_at_s.is_(None)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, or_, select, tuple_
 
 from emberank.contract.fleet import UsageRecord
 from emberank.forge.samples import Sample
@@ -34,6 +34,23 @@ class UsageHour:
     passages: int
     model_ms: float
     cost_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """How requests of one version on one target ended; `gpu_type` is empty for those that reached none. Refused are the 4xx, failed the 5xx; `late_` are those of the later part."""
+
+    slug: str
+    version: str
+    gpu_type: str
+    region: str
+    first_at_s: float
+    requests: int
+    refused: int
+    failed: int
+    late_requests: int
+    late_refused: int
+    late_failed: int
 
 
 class Usage:
@@ -82,6 +99,31 @@ class Usage:
             statement = statement.where(usage_hours.c.slug == slug)
         with self._database.read() as connection:
             return [UsageHour(**row._mapping) for row in connection.execute(statement)]
+
+    def outcomes(self, since_s: float, late_s: float, most: int) -> list[Outcomes]:
+        """How the requests since `since_s` ended, and those of them since `late_s`, of the latest `most`. Raw rows: of what is kept no longer nothing is counted."""
+        names = ("slug", "version", "gpu_type", "region")
+        columns = [usage.c[name] for name in (*names, "at_s", "status")]
+        latest = select(*columns).where(usage.c.at_s >= since_s).order_by(usage.c.at_s.desc()).limit(most).subquery()
+        at_s, status = latest.c.at_s, latest.c.status
+        refused, failed, late = and_(status >= 400, status < 500), status >= 500, at_s >= late_s
+
+        def how_many(which: ColumnElement[bool]) -> ColumnElement[int]:
+            return func.sum(case((which, 1), else_=0))
+
+        counts = [
+            func.min(at_s),
+            func.count(),
+            how_many(refused),
+            how_many(failed),
+            how_many(late),
+            how_many(and_(late, refused)),
+            how_many(and_(late, failed)),
+        ]
+        series = [latest.c[name] for name in names]
+        with self._database.read() as connection:
+            rows = connection.execute(select(*series, *counts).group_by(*series).order_by(*series))
+            return [Outcomes(**dict(zip(Outcomes.__slots__, row, strict=True))) for row in rows]
 
     def recent(self, n: int) -> list[Sample]:
         """The last `n` requests of each (slug, version, gpu_type, region) as samples of kind traffic, in the order in which they came."""

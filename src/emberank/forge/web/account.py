@@ -1,31 +1,43 @@
-"""/account: who is signed in, the keys and what the month has cost, in; forms that make, replace and revoke keys, out. A new key is on one page, once."""
+"""/account: who is signed in, where, their keys and what a month has cost, in; forms that make, replace and revoke keys and end sessions, out.
+
+A new key is on one page, once. A form that cannot be taken comes back as it was typed, also after a session that has ended.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
-from emberank.contract.errors import BadRequest, EmberankError, ModelNotFound
+from emberank.contract.errors import BadRequest, EmberankError, Forbidden, LimitExceeded, ModelNotFound
 from emberank.contract.fleet import SCOPES, Principal
-from emberank.forge.answers import key_row, usage_rows, usage_total
 from emberank.forge.callers import check_grant, check_scope
-from emberank.forge.keys import rights_of
+from emberank.forge.keys import is_person, rights_of
 from emberank.forge.parts import Parts
 from emberank.forge.rights import read_rights
-from emberank.forge.web.forms import Form
+from emberank.forge.web.account_keys import key_lines, nearly_spent
+from emberank.forge.web.account_usage import AccountUsage
+from emberank.forge.web.addresses import base_of
+from emberank.forge.web.draft import draft_of, drop_draft, keep_draft
+from emberank.forge.web.forms import Form, check_origin, read_form
 from emberank.forge.web.gate import Gate
+from emberank.forge.web.oidc.people import people_of
 from emberank.forge.web.page import Pages
+from emberank.forge.web.sight import may_see
 from emberank.forge.web.signin import on_a_page, to, to_sign_in
-from emberank.forge.web.visitor import Visitor
+from emberank.forge.web.visitor import Visitor, token_of
 from emberank.serving.exchange import Exchange, Handler
 
 MOST_SHOWN = 200  # keys
+MOST_ENDED = 20  # keys that open nothing any more
 _NUMBERS = ("expires_in_days", "requests_per_minute", "monthly_usd", "monthly_tokens")
 _OVERLAPS = {"0": 0.0, "3600": 3600.0, "86400": 86_400.0}  # s: for how long an old key still works
-_MONTH_S = 31 * 86_400
+_LONGEST = 200  # characters of a field that come back
+_LONGEST_MODELS = 1500
+_AGAIN = "Your session had ended before this form was sent, and no key was made. Here it is as you typed it: look at it, and send it again."
+_OUTDATED = "This page was out of date, and no key was made. Here is the form as you typed it: look at it, and send it again."
 
 
 class Account:
@@ -35,37 +47,61 @@ class Account:
         self._parts = parts
         self._pages = pages
         self._gate = gate
+        self._usage = AccountUsage(parts)
 
     def handlers(self) -> list[tuple[str, str, Handler]]:
         """Method, path and handler of each."""
         shown = [
             ("GET", "/account", self.show),
+            ("GET", "/account/usage.csv", self.download),
             ("POST", "/account/keys", self.create),
             ("POST", "/account/keys/{key_id}/rotate", self.rotate),
             ("POST", "/account/keys/{key_id}/revoke", self.revoke),
+            ("POST", "/account/sessions/end", self.end_sessions),
         ]
         return [(method, path, on_a_page(handler, self._pages, self._gate)) for method, path, handler in shown]
 
     async def show(self, exchange: Exchange) -> Response:
-        """The page."""
+        """The page; with the form that a session's end had stopped."""
+        request = exchange.request
+        visitor = self._gate.visitor(request)
+        if visitor.principal is None:
+            return to_sign_in(request)
+        draft = draft_of(request) if "manage" in visitor.principal.scopes else None
+        response = await self._page(request, visitor, visitor.principal, notice=_AGAIN if draft else "", typed=draft)
+        if draft:
+            drop_draft(response, secure=self._gate.is_secure(request))
+        return response
+
+    async def download(self, exchange: Exchange) -> Response:
+        """What the page shows of a month, as a file."""
         visitor = self._gate.visitor(exchange.request)
         if visitor.principal is None:
             return to_sign_in(exchange.request)
-        return await self._page(visitor, visitor.principal)
+        return await self._usage.file(exchange.request, visitor.principal, self._names(visitor.principal))
 
     async def create(self, exchange: Exchange) -> Response:
         """A new key. A form that is refused comes back as it was typed, with the reason."""
-        visitor = self._gate.visitor(exchange.request)
+        request = exchange.request
+        visitor = self._gate.visitor(request)
         if visitor.principal is None:
-            return to("/signin?next=/account")
-        form, caller = self._managing(exchange, visitor, visitor.principal)
+            return self._kept_for_later(exchange)
+        caller = visitor.principal
+        try:
+            form, caller = self._managing(exchange, visitor, caller)
+        except (Forbidden, LimitExceeded) as error:
+            if "manage" not in caller.scopes:
+                raise
+            check_origin(request, self._parts.settings.public_url, proven=False)  # another site's form is not shown again
+            notice = _OUTDATED if isinstance(error, Forbidden) else f"No key was made: {error.message}."
+            return await self._page(request, visitor, caller, notice=notice, typed=_typed(read_form(request, exchange.body)), status=error.http_status)
         try:
             rights = read_rights(_fields(form), self._parts.wall_s(), self._slug)
             check_grant(caller, rights)
             text, key = await self._parts.keys.create(rights, by=caller.key_id)
         except EmberankError as error:
-            return await self._page(visitor, caller, notice=f"No key was made: {error.message}.", typed=_typed(form), status=error.http_status)
-        return await self._page(visitor, caller, made={"key": text, "name": key.name}, status=201)
+            return await self._page(request, visitor, caller, notice=f"No key was made: {error.message}.", typed=_typed(form), status=error.http_status)
+        return await self._page(request, visitor, caller, made={"key": text, "name": key.name}, status=201)
 
     async def rotate(self, exchange: Exchange) -> Response:
         """A new key with the rights of another one, which ends now or a little later."""
@@ -79,7 +115,7 @@ class Account:
         key_id: str = exchange.request.path_params["key_id"]
         check_grant(caller, rights_of(self._parts.keys.get(key_id)))
         text, key = await self._parts.keys.rotate(key_id, overlap_s, by=caller.key_id)
-        return await self._page(visitor, caller, made={"key": text, "name": key.name}, status=201)
+        return await self._page(exchange.request, visitor, caller, made={"key": text, "name": key.name}, status=201)
 
     async def revoke(self, exchange: Exchange) -> Response:
         """Void a key, for ever and at once."""
@@ -90,6 +126,20 @@ class Account:
         await self._parts.keys.revoke(exchange.request.path_params["key_id"], by=caller.key_id)
         return to("/account")
 
+    async def end_sessions(self, exchange: Exchange) -> Response:
+        """Sign out everywhere, here too."""
+        request = exchange.request
+        visitor = self._gate.visitor(request)
+        if visitor.principal is None or not visitor.signed_in:
+            return to("/signin?next=/account")
+        self._gate.form(exchange, visitor)
+        exchange.extra["key_id"] = visitor.principal.key_id
+        await self._parts.sessions.end_all(visitor.principal.key_id)
+        await self._parts.audit(visitor.principal, "session.end_all", visitor.principal.key_id)
+        response = to("/signin")
+        self._gate.forget(request, response)
+        return response
+
     def _managing(self, exchange: Exchange, visitor: Visitor, caller: Principal) -> tuple[Form, Principal]:
         """The form of somebody who may manage keys. Raises Forbidden, BadRequest, LimitExceeded."""
         form = self._gate.form(exchange, visitor)
@@ -98,8 +148,19 @@ class Account:
         self._parts.callers.count(caller)
         return form, caller
 
+    def _kept_for_later(self, exchange: Exchange) -> Response:
+        """Away to the sign-in; what was typed is laid aside, if it was typed on a page of ours."""
+        request, response = exchange.request, to("/signin?next=/account")
+        try:
+            check_origin(request, self._parts.settings.public_url, proven=False)
+            keep_draft(response, _typed(read_form(request, exchange.body)), secure=self._gate.is_secure(request))
+        except EmberankError:
+            pass  # nothing of ours is lost
+        return response
+
     async def _page(
         self,
+        request: Request,
         visitor: Visitor,
         caller: Principal,
         *,
@@ -108,11 +169,12 @@ class Account:
         typed: Mapping[str, Any] | None = None,
         status: int = 200,
     ) -> Response:
+        parts, keys = self._parts, self._parts.keys
         manages = "manage" in caller.scopes
-        keys = self._parts.keys
-        seen = [key for key in reversed(keys.all()) if manages or key.key_id == caller.key_id]
+        seen = [key for key in reversed(keys.all()) if (manages or key.key_id == caller.key_id) and not is_person(key)]
         in_force = [key for key in seen if keys.is_in_force(key)]
-        month, rows = await self._month(caller, manages)
+        ended = sorted((key for key in seen if not keys.is_in_force(key)), key=lambda key: -(key.revoked_at_s or key.expires_at_s or 0.0))
+        lines = key_lines(in_force[:MOST_SHOWN], keys, parts.wall_s())
         response = self._pages.render(
             "account.html",
             title="Account",
@@ -121,33 +183,29 @@ class Account:
             status=status,
             caller=caller,
             manages=manages,
-            keys=[key_row(key, keys) | {"last_used_at_s": key.last_used_at_s} for key in in_force[:MOST_SHOWN]],
+            keys=lines,
             left_out=len(in_force[MOST_SHOWN:]),
-            ended=len(seen) - len(in_force),
+            ended=len(ended),
+            ended_keys=key_lines(ended[:MOST_ENDED], keys, parts.wall_s()),
+            near=nearly_spent(key_lines(in_force, keys, parts.wall_s())),
             grantable=caller.scopes,
-            month=month,
-            usage=rows,
-            total=usage_total(rows),
-            names={key.key_id: key.name for key in seen},
+            known_models=[model.slug for model in parts.catalog() if may_see(caller, model)] if manages else [],
+            sessions=parts.sessions.of(caller.key_id, token_of(request)) if visitor.signed_in else (),
+            people=people_of(keys, caller),
+            provider_name=parts.provider.registration.name if parts.provider is not None else "",
             made=made,
+            base=base_of(parts.settings, request),
             notice=notice,
             typed=typed or {"scopes": ("inference", "read")},
-            now_s=self._parts.wall_s(),
+            now_s=parts.wall_s(),
+            **await self._usage.values(request, caller, self._names(caller)),
         )
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    async def _month(self, caller: Principal, manages: bool) -> tuple[str, list[dict[str, Any]]]:
-        """This month (UTC) and what it has cost, by key and model, dearest first: everybody's for who may manage, else the caller's own."""
-        now_s = self._parts.wall_s()
-        start = datetime.fromtimestamp(now_s, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        hours = await self._parts.stored(lambda store: store.usage.rollup(start.timestamp(), now_s + 3600, None if manages else caller.key_id))
-        allowed = [hour for hour in hours if not caller.models or hour.slug in caller.models]
-        sums: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for row in usage_rows(allowed, _MONTH_S):
-            sums.setdefault((row["key_id"], row["slug"]), []).append(row)
-        rows = [{"key_id": key_id, "slug": slug, **usage_total(found)} for (key_id, slug), found in sums.items()]
-        return f"{start:%B %Y}", sorted(rows, key=lambda row: (-row["cost_usd"], -row["requests"], row["key_id"], row["slug"]))
+    def _names(self, caller: Principal) -> dict[str, str]:
+        """What the keys are called that the caller may know of."""
+        return {key.key_id: key.name for key in self._parts.keys.all() if "manage" in caller.scopes or key.key_id == caller.key_id}
 
     def _slug(self, name: str) -> str:
         try:
@@ -166,7 +224,8 @@ def _fields(form: Form) -> dict[str, Any]:
 
 
 def _typed(form: Form) -> dict[str, Any]:
-    return {name: form.get(name)[:200] for name in ("name", "models", *_NUMBERS)} | {"scopes": tuple(one for one in SCOPES if one in form.all("scopes"))}
+    typed: dict[str, Any] = {name: form.get(name)[:_LONGEST] for name in ("name", *_NUMBERS)}
+    return typed | {"models": form.get("models")[:_LONGEST_MODELS], "scopes": tuple(one for one in SCOPES if one in form.all("scopes"))}
 
 
 def _number(text: str) -> int | float | str:

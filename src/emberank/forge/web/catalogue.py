@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, get_args
 
 import orjson
@@ -16,14 +17,21 @@ from emberank.forge.parts import Parts
 from emberank.forge.web.addresses import base_of
 from emberank.forge.web.page import Pages
 from emberank.forge.web.shelf import Card, Shelf, phases_of
-from emberank.forge.web.visitor import Visitor
-from emberank.forge.web.wanted import ANY, PER_PAGE, Choices, Sort, Wanted, choices_of, select, wanted_of
+from emberank.forge.web.sight import may_see
+from emberank.forge.web.wanted import ANY, PER_PAGE, Choices, Sort, Wanted, choices_of, select, wanted_of, yardstick_of
 from emberank.serving.exchange import Exchange
 
-OWN = "yours"  # the source of an entry that a user added
 _CONTEXTS = (512, 2048, 4096, 8192, 32_768, 131_072)
+_MOST_TAGS_SHOWN = 12  # on a card; the model's page has all
 _KEY = '-H "Authorization: Bearer $FORGE_API_KEY"'
-_SORTS: dict[Sort, str] = {"listed": "As listed", "speed": "Fastest first", "price": "Cheapest first", "date": "Newest first", "name": "By name"}
+_SORTS: dict[Sort, str] = {
+    "listed": "As listed",
+    "speed": "Fastest first",
+    "price": "Cheapest first",
+    "quality": "Best first",
+    "date": "Newest first",
+    "name": "By name",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +57,12 @@ class Catalogue:
         visitor = parts.visitors.of(request)
         rows = await parts.snapshots.models()
         catalog = parts.catalog()
-        cards = self._shelf.cards(catalog, rows, parts.life.deployments(), _sight(visitor))
+        cards = self._shelf.cards(catalog, rows, parts.life.deployments(), partial(may_see, visitor.principal))
         choices = choices_of(cards)
         wanted = wanted_of(request.query_params.multi_items(), choices)
         found = select(cards, wanted)
         pages = max(1, -(-len(found) // PER_PAGE))
+        yardstick = yardstick_of(cards)
         if wanted.page > pages:
             wanted = replace(wanted, page=1, ignored=(*wanted.ignored, ("page", str(wanted.page))))
         return self._pages.render(
@@ -70,28 +79,23 @@ class Catalogue:
             choices=choices,
             options=_options(wanted, choices),
             wider=_wider(cards, wanted) if not found else [],
-            hidden=sum(1 for model in catalog if not _sight(visitor)(model)) if visitor.principal is None else 0,
+            hidden=sum(1 for model in catalog if not may_see(None, model)) if visitor.principal is None else 0,
             calls=_calls([card.model for card in cards], base_of(parts.settings, request)),
             min_samples=MIN_SAMPLES,
+            yardstick=yardstick,
+            judged=0 if yardstick is None else sum(1 for card in cards if yardstick.of(card)),
+            most_tags=_MOST_TAGS_SHOWN,
         )
 
     async def phases(self, exchange: Exchange) -> Response:
         """GET /web/phases: the phase of every model that is not cold, of those the visitor may see."""
         parts = self._parts
-        may_see = _sight(parts.visitors.of(exchange.request))
+        principal = parts.visitors.of(exchange.request).principal
         found = phases_of(parts.life.deployments())
-        seen = {model.slug for model in parts.catalog() if model.slug in found and may_see(model)}
+        seen = {model.slug for model in parts.catalog() if model.slug in found and may_see(principal, model)}
         phases = {slug: phase for slug, phase in found.items() if slug in seen}
         headers = {"Cache-Control": "no-store", "Vary": "Cookie", "X-Content-Type-Options": "nosniff"}
         return Response(written({"phases": phases}), media_type="application/json", headers=headers)
-
-
-def _sight(visitor: Visitor) -> Callable[[Model], bool]:
-    """Which models a visitor may see: without a sign-in those that everybody has, signed in all that their rights name."""
-    principal = visitor.principal
-    if principal is None:
-        return lambda model: model.source != OWN
-    return lambda model: not principal.models or model.slug in principal.models
 
 
 def _options(wanted: Wanted, choices: Choices) -> dict[str, list[Option]]:

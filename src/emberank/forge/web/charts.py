@@ -67,19 +67,27 @@ def axis(low: float, high: float, unit: str = "", most: int = 5) -> Axis:
     return Axis(marks=tuple(round(place * step, 12) for place in range(first, last + 1)), unit=unit)
 
 
-def histogram(name: str, title: str, values: Sequence[float], *, middle: tuple[float, float] | None, lines: Sequence[tuple[str, float]]) -> str:
-    """How often a time (ms) fell where. `middle` is the median's interval; `lines` are named places such as p50. `values` is not empty."""
-    across = axis(min(values), max(values), "ms")
+def bins_of(values: Sequence[float]) -> list[tuple[float, float, int]]:
+    """Where each bar begins and ends, and how many values lie there. `values` is not empty."""
+    across = axis(min(values), max(values))
     bins = max(4, min(_MOST_BINS, ceil(2 * sqrt(len(values)))))
     counts = [0] * bins
     for value in values:
         counts[min(bins - 1, int(across.at(value) * bins))] += 1
+    low, width = across.marks[0], (across.marks[-1] - across.marks[0]) / bins
+    return [(low + place * width, low + (place + 1) * width, number) for place, number in enumerate(counts)]
+
+
+def histogram(name: str, title: str, values: Sequence[float], *, middle: tuple[float, float] | None, lines: Sequence[tuple[str, float]]) -> str:
+    """How often a time (ms) fell where. `middle` is the median's interval; `lines` are named places such as p50. `values` is not empty."""
+    across, bins = axis(min(values), max(values), "ms"), bins_of(values)
+    counts = [number for _, _, number in bins]
     up = axis(0, max(counts), most=4 if max(counts) > 3 else max(counts))
     parts = [_frame(across, up, "model time, ms", "requests")]
     if middle is not None:
         left, right = _x(across, middle[0]), _x(across, middle[1])
         parts.append(f'<rect class="band" x="{left:.1f}" y="{_TOP}" width="{max(1.0, right - left):.1f}" height="{_TALL}"/>')
-    width = _INSIDE / bins
+    width = _INSIDE / len(bins)
     for place, number in enumerate(counts):
         if number:
             height = up.at(number) * _TALL
@@ -109,8 +117,8 @@ def timeline(name: str, title: str, moments: Sequence[Moment], ends: tuple[str, 
     return _svg(name, title, f"{plural(len(moments), 'start')} from {ends[0]} to {ends[1]}, {said}, {failed} failed", parts)
 
 
-def scatter(name: str, title: str, spots: Sequence[Spot]) -> str:
-    """Price an hour over model time: further left is faster, further down is cheaper. `spots` is not empty."""
+def scatter(name: str, title: str, spots: Sequence[Spot], *, said: str = "", note: str = "") -> str:
+    """Price an hour over model time: further left is faster, further down is cheaper. `spots` is not empty; `note` is written into the picture."""
     across = axis(0, max(spot.model_ms for spot in spots), "ms", most=4)
     up = axis(0, max(spot.usd_per_hour for spot in spots), "$", most=4)
     parts = [_frame(across, up, "model time p50, ms", "$ an hour")]
@@ -121,8 +129,10 @@ def scatter(name: str, title: str, spots: Sequence[Spot]) -> str:
         parts.append(f'<circle class="dot cached{chosen}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
         left, under = _free(x, y, len(spot.name) * _LETTER, taken)
         parts.append(f'<text class="name" x="{left:.1f}" y="{under:.1f}">{escape(spot.name)}</text>')
-    said = "; ".join(f"{spot.name}: {spot.model_ms:.4g} ms at ${spot.usd_per_hour:g} an hour" for spot in spots)
-    return _svg(name, title, said, parts)
+    if note:
+        parts.append(f'<text class="label" x="{WIDTH - _RIGHT}" y="{_TOP - 3}" text-anchor="end">{escape(note)}</text>')
+    places = "; ".join(f"{spot.name}: {spot.model_ms:.4g} ms at ${spot.usd_per_hour:g} an hour" for spot in spots)
+    return _svg(name, title, places + (f".{said}" if said else ""), parts)
 
 
 def _free(x: float, y: float, width: float, taken: list[tuple[float, float, float]]) -> tuple[float, float]:

@@ -10,6 +10,8 @@ from emberank.forge.parts import Parts
 from emberank.forge.rules import Rule
 from emberank.forge.web.account import Account
 from emberank.forge.web.gate import CALLS, Gate
+from emberank.forge.web.oidc.journey import Journey
+from emberank.forge.web.oidc.people import PeopleForms
 from emberank.forge.web.page import Pages
 from emberank.forge.web.signin import SignIn
 from emberank.serving.exchange import Exchanges
@@ -18,6 +20,10 @@ from emberank.serving.exchange import Exchanges
 def signin_routes(parts: Parts, exchanges: Exchanges, pages: Pages, rules: Iterable[Rule]) -> list[Route]:
     """/signin, /signout, /account, and every rule once more below /web/api, where a session takes the place of a key."""
     gate = Gate(parts)
-    handlers = [*SignIn(parts, pages, gate).handlers(), *Account(parts, pages, gate).handlers()]
+    signin = SignIn(parts, pages, gate)
+    handlers = [*signin.handlers(), *Account(parts, pages, gate).handlers()]
+    handlers += PeopleForms(parts, pages, gate).handlers()
+    if parts.provider is not None:
+        handlers += Journey(parts, pages, gate, parts.provider, signin).handlers()
     handlers += [(rule.method, CALLS + rule.path, gate.call(rule)) for rule in rules]
-    return [Route(path, exchanges.endpoint(path.replace(":path}", "}"), handler), methods=[method]) for method, path, handler in handlers]
+    return [Route(path, exchanges.endpoint(path.replace(":path}", "}"), handler, pages=True), methods=[method]) for method, path, handler in handlers]

@@ -38,6 +38,9 @@ def facts_of(entry: Row, version: Row) -> tuple[Fact, ...]:
     found.append(Fact(name="API route", value=f"{entry['method']} {entry['route']}", code=True))
     found.append(Fact(name="Weights dtype", value=entry["weights_dtype"] or "not known"))
     found.append(Fact(name="Parameters", value=short(entry["parameters"]) if entry["parameters"] else "not known", note=_exact(entry["parameters"])))
+    for figure in version["quality"]:
+        note = f"{count(figure['queries'])} queries: {figure['how']}. {figure['source'][:1].upper()}{figure['source'][1:]}, {figure['date']}."
+        found.append(Fact(name=f"{figure['metric']} on {figure['data']}", value=f"{figure['value']:.4g}", note=note))
     if entry["dimensions"]:
         shorter = ", ".join(map(str, entry["shorter_dimensions"]))
         found.append(Fact(name="Dimensions", value=count(entry["dimensions"]), note=f"May be cut to {shorter}." if shorter else ""))

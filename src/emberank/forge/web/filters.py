@@ -9,6 +9,7 @@ from urllib.parse import quote
 NOTHING = "—"
 _SHORT = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))  # powers of ten, as memory is given everywhere
+_TURNING = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _AGES = ((86_400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 
 
@@ -22,6 +23,11 @@ def ms(value: float | None) -> str:
         return f"{value / 1000:.1f} s"
     minutes, seconds = divmod(round(value / 1000), 60)
     return f"{minutes}m {seconds}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60}m"
+
+
+def fine(value_ms: float | None) -> str:
+    """A measured time with three digits, as its interval has: beside that, a rounded one could lie outside."""
+    return ms(value_ms) if value_ms is None or value_ms >= 999.5 else f"{value_ms:.3g} ms"
 
 
 def usd(value: float | None) -> str:
@@ -89,8 +95,14 @@ def segment(value: object) -> str:
     return quote(str(value), safe="")
 
 
+def straight(value: object) -> str:
+    """Text without the signs that turn the direction of what follows them: in a page's title nothing else could keep them in."""
+    return str(value).translate(_TURNING)
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "ms": ms,
+    "fine": fine,
     "usd": usd,
     "bytes_": bytes_,
     "count": count,
@@ -99,4 +111,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "ago": ago,
     "plural": plural,
     "segment": segment,
+    "straight": straight,
 }

@@ -39,7 +39,7 @@ class Gate:
 
     def call(self, rule: Rule) -> Handler:
         """The answer of one of the control plane's routes, for a page's script in the place of an API key's owner."""
-        answer = answering(rule, self._caller)
+        answer = answering(rule, self._counted)
 
         async def private(exchange: Exchange) -> bytes | Response:
             exchange.headers |= _PRIVATE
@@ -67,22 +67,27 @@ class Gate:
 
     def remember(self, request: Request, response: Response, token: str) -> None:
         """Put a session's token into the browser."""
-        response.set_cookie(COOKIE, token, int(self._lasts_s), secure=self._is_secure(request), httponly=True, samesite="lax")
+        response.set_cookie(COOKIE, token, int(self._lasts_s), secure=self.is_secure(request), httponly=True, samesite="lax")
 
     def forget(self, request: Request, response: Response) -> None:
         """Take it out again."""
-        response.delete_cookie(COOKIE, secure=self._is_secure(request), httponly=True, samesite="lax")
+        response.delete_cookie(COOKIE, secure=self.is_secure(request), httponly=True, samesite="lax")
 
-    def _caller(self, request: Request) -> Principal:
+    def caller(self, request: Request) -> Principal:
+        """Who sends a page's call. Raises Unauthorized without a session in force, Forbidden for what no page of ours had the browser send."""
         visitor = self._visitors.of(request)
         check_origin(request, self._public_url, proven=visitor.signed_in or request.method in _READS)
         if visitor.principal is None:
             raise Unauthorized("you are not signed in, or your session has ended: sign in at /signin")
         if visitor.signed_in and request.method not in _READS:
             check_csrf(request.headers.get(CSRF_HEADER, ""), visitor.csrf)
-        self._callers.count(visitor.principal)
         return visitor.principal
 
-    def _is_secure(self, request: Request) -> bool:
+    def _counted(self, request: Request) -> Principal:
+        principal = self.caller(request)
+        self._callers.count(principal)
+        return principal
+
+    def is_secure(self, request: Request) -> bool:
         """Whether browsers reach us by https. Not by X-Forwarded-Proto, which anybody can send."""
         return request.url.scheme == "https" or self._public_url.lower().startswith("https:")

@@ -22,14 +22,16 @@ from emberank.forge.random_weights import has_random_weights
 from emberank.forge.snippets.collection import snippets
 from emberank.forge.targets import Target
 from emberank.forge.web.addresses import base_of
-from emberank.forge.web.catalogue import OWN
 from emberank.forge.web.facts import day, facts_of, links_of
 from emberank.forge.web.gate import Gate
 from emberank.forge.web.page import Pages
 from emberank.forge.web.pictures import pictures
+from emberank.forge.web.playground import playground_of
+from emberank.forge.web.remedies import REMEDIES
 from emberank.forge.web.selection import Selection, selection_of
+from emberank.forge.web.sight import may_see
 from emberank.forge.web.steps import steps
-from emberank.forge.web.targets_table import fine, lines, price_sources, published_lines, sources
+from emberank.forge.web.targets_table import lines, price_sources, published_lines, sources
 from emberank.forge.web.visitor import Visitor
 from emberank.serving.exchange import Exchange, Handler
 
@@ -76,7 +78,7 @@ class ModelPage:
             model = self._parts.catalog().resolve(name)
         except ModelNotFound:
             return self._missing(visitor, name)
-        if not self._may_see(visitor, model):
+        if not may_see(visitor.principal, model):
             return self._missing(visitor, name)
         exchange.model = model.slug
         selection = selection_of(model.slug, request.query_params.multi_items())
@@ -103,14 +105,8 @@ class ModelPage:
         exchange.model = asked.model.slug
         return RedirectResponse(replace(selection, slug=asked.model.slug).page + "#status", 303)
 
-    def _may_see(self, visitor: Visitor, model: Model) -> bool:
-        """Own models are named to those who are signed in; a key's restriction to some models holds here too."""
-        if visitor.principal is not None:
-            return not visitor.principal.models or model.slug in visitor.principal.models
-        return model.source != OWN
-
     def _missing(self, visitor: Visitor, name: str) -> Response:
-        known = Catalog([model for model in self._parts.catalog() if self._may_see(visitor, model)])
+        known = Catalog([model for model in self._parts.catalog() if may_see(visitor.principal, model)])
         values = {"name": name[:200], "near": known.near(name)}
         return self._pages.render("model_missing.html", title="No such model", visitor=visitor, active="catalog", status=404, **values)
 
@@ -136,14 +132,15 @@ class ModelPage:
             "runtime": FamilyRoutes(parts).standing(looked.whole),
             "available": routes_to(parts, asked)["routes"],
             "steps": steps(parts, asked, selection, base),
+            "remedies": dict(REMEDIES),
             "base": base,
+            "playground": playground_of(parts, looked.whole, selection, visitor, base, page=f"{selection.page}#playground"),
             "table": table,
-            "fine": fine,
             "lines": lines(table, selection),
             "published": published,
             "sources": sources(published),
             "price_sources": price_sources(published),
-            "pictures": pictures(parts.windows, model.slug, version.name, table, pin),
+            "pictures": pictures(parts.windows, model.slug, version, table, pin),
             "random_weights": has_random_weights(version),
             "unavailable": why_not(looked.whole),
             "groups": blocks,

@@ -31,7 +31,7 @@ def environment() -> Environment:
     """Jinja's, with our filters: a value that is not given is an error, and none is written as HTML."""
     made = Environment(loader=PackageLoader("emberank.forge.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters.update(FILTERS)
-    made.globals.update(asset=address, version=__version__)
+    made.globals.update(asset=address, release=__version__)
     return made
 
 
@@ -42,7 +42,7 @@ class Pages:
         self._environment = environment()
 
     def render(self, template: str, *, title: str, visitor: Visitor, active: str, status: int = 200, **values: Any) -> Response:
-        """The page. `active` is the place in the navigation that it belongs to: catalog, docs, account, or empty.
+        """The page. `active` is the place in the navigation that it belongs to: catalog, status, docs, api, account, or empty.
 
         A page of somebody who is signed in is kept nowhere; any other is asked for again every time.
         """

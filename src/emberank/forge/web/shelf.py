@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from emberank.contract.fleet import ModelRow, Phase, TargetRow
 from emberank.forge.answers import phase_of
-from emberank.forge.catalog import Catalog, Model, searched
+from emberank.forge.catalog import Catalog, Model, Quality, searched
 from emberank.forge.deployments import Deployment
 from emberank.forge.figures import RequestFigures, request_figures
 from emberank.forge.random_weights import has_random_weights
@@ -44,6 +44,7 @@ class Card:
     target: Target | None  # where a request would run that names none; None where no pool can
     usd_per_hour: float | None  # of that target
     random_weights: bool
+    quality: tuple[Quality, ...]  # of its first version that has any
 
     @property
     def best(self) -> Best | None:
@@ -86,6 +87,7 @@ class Shelf:
             target=verified[0].target if verified else Target(chosen.gpu_type, chosen.region) if chosen else None,
             usd_per_hour=verified[0].usd_per_hour if verified else chosen.price_usd_per_hour if chosen else None,
             random_weights=any(has_random_weights(version) for version in model.versions[:1]),
+            quality=next((version.quality for version in model.versions if version.quality), ()),
         )
 
     def _best(self, slug: str, version: str, target: TargetRow) -> Best | None:

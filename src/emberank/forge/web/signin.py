@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from emberank.contract.errors import EmberankError, Unauthorized
 from emberank.contract.fleet import Principal
 from emberank.forge.callers import ADMIN
+from emberank.forge.keys import PERSON
 from emberank.forge.parts import Parts
 from emberank.forge.web.forms import check_origin, local_address, read_form
 from emberank.forge.web.gate import Gate
@@ -23,6 +24,7 @@ from emberank.forge.web.tries import Tries
 from emberank.forge.web.visitor import NOBODY, token_of
 from emberank.serving.exchange import Exchange, Handler
 
+START = "/signin/oidc/start"
 _ENDED = "Your session has ended. Sign in again to go on where you were."
 _VOID = "This link was used already or is older than 15 minutes. Have a new one printed with “emberank signin”."
 
@@ -49,14 +51,16 @@ class SignIn:
             return to("/")
         if token:
             opens = self._parts.links.is_open(token)
-            return self._form(exchange, after, token=token if opens else "", notice="" if opens else _VOID, status=200 if opens else 410)
+            return await self.form(exchange, after, token=token if opens else "", notice="" if opens else _VOID, status=200 if opens else 410)
         if self._gate.visitor(request).principal is not None:
             return to(after)
         if token_of(request):
-            response = self._form(exchange, after, notice=_ENDED)
+            gone = self._parts.sessions.key_gone(token_of(request))
+            notice = f"You are signed out, because {gone}. Sign in with another one to go on where you were." if gone else _ENDED
+            response = await self.form(exchange, after, notice=notice)
             self._gate.forget(request, response)
             return response
-        return self._form(exchange, after)
+        return await self.form(exchange, after, left="left" in request.query_params)
 
     async def enter(self, exchange: Exchange) -> Response:
         """Take the link or the key, and begin a session."""
@@ -68,33 +72,34 @@ class SignIn:
         form = read_form(request, exchange.body)
         after = local_address(form.get("next"))
         if wait_s:
-            response = self._form(exchange, after, notice=f"Too many tries. Wait {math.ceil(wait_s)} seconds, then try again.", status=429)
-            response.headers["Retry-After"] = str(math.ceil(wait_s))
-            return response
+            notice = f"Too many tries. Wait {math.ceil(wait_s)} seconds, then try again."
+            return await self.form(exchange, after, notice=notice, status=429, retry_after_s=wait_s)
         if form.get("token"):
             if not self._parts.links.take(form.get("token")):
-                return self._form(exchange, after, notice=_VOID, status=410)
-            return await self._begin(exchange, ADMIN, after)
+                return await self.form(exchange, after, notice=_VOID, status=410)
+            return await self.begin(exchange, ADMIN, after)
         try:
             principal = self._parts.keys.verify(form.get("key").encode("utf-8", "replace"))
         except Unauthorized as error:
-            response = self._form(exchange, after, notice=sentence(error.message), status=401)
+            response = await self.form(exchange, after, notice=sentence(error.message), status=401)
             response.headers["WWW-Authenticate"] = "Bearer"
             return response
-        return await self._begin(exchange, principal, after)
+        return await self.begin(exchange, principal, after)
 
     async def leave(self, exchange: Exchange) -> Response:
         """End the session, here and in the browser."""
         request = exchange.request
         visitor = self._gate.visitor(request)
-        response = to("/")
+        # Who came by the provider is still signed in there, and may want to know.
+        by_provider = self._parts.provider is not None and visitor.principal is not None and visitor.principal.key_id.startswith(PERSON)
+        response = to("/signin?left" if by_provider else "/")
         if visitor.signed_in:
             self._gate.form(exchange, visitor)
             await self._parts.sessions.end(token_of(request))
         self._gate.forget(request, response)
         return response
 
-    async def _begin(self, exchange: Exchange, principal: Principal, after: str) -> Response:
+    async def begin(self, exchange: Exchange, principal: Principal, after: str) -> Response:
         """A new token every time: one that somebody else put into the browser is worth nothing."""
         token = await self._parts.sessions.begin(principal.key_id)
         await self._parts.sessions.end(token_of(exchange.request))
@@ -104,10 +109,37 @@ class SignIn:
         self._gate.remember(exchange.request, response, token)
         return response
 
-    def _form(self, exchange: Exchange, after: str, *, token: str = "", notice: str = "", status: int = 200) -> Response:
-        # Nobody is signed in by this page, whoever looks at it: it shows no way to an account.
-        response = self._pages.render("signin.html", title="Sign in", visitor=NOBODY, active="account", status=status, after=after, token=token, notice=notice)
+    async def form(
+        self,
+        exchange: Exchange,
+        after: str,
+        *,
+        token: str = "",
+        notice: str = "",
+        status: int = 200,
+        left: bool = False,
+        retry_after_s: float | None = None,
+    ) -> Response:
+        """The page with every way to sign in; `left`: for who has just signed out."""
+        provider = self._parts.provider
+        response = self._pages.render(
+            "signin.html",
+            title="Sign in",
+            visitor=NOBODY,  # nobody is signed in by this page, whoever looks at it: it shows no way to an account
+            active="account",
+            status=status,
+            after=after,
+            token=token,
+            notice=notice,
+            left=left,
+            provider=provider.registration.name if provider is not None else "",
+            away=provider is not None and not token and await provider.is_away(),
+            start=f"{START}?next={quote(after, safe='/')}",
+            sign_out=await provider.sign_out_address() if provider is not None and left else "",
+        )
         response.headers["Cache-Control"] = "no-store"
+        if retry_after_s is not None:
+            response.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
         return response
 
 

@@ -1,4 +1,7 @@
-"""A selection in, the path to a first request out: each step with its request, and with the API's own answer where that changes nothing. Sends nothing."""
+"""A selection in, the path to a first request out: each step with its request, and with the API's own answer where that changes nothing. Sends nothing.
+
+What a step comes to is said here as it is when the page is made; static/steps.js asks again and says it in the same words.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,45 @@ from emberank.forge.model_routes import routes_to, target_table
 from emberank.forge.parts import Parts
 from emberank.forge.payloads import sample_payload
 from emberank.forge.web.filters import ms, usd
+from emberank.forge.web.remedies import remedy
 from emberank.forge.web.selection import Selection
+
+_NOWHERE = "No pool of this installation can run it: `emberank targets` lists what there is."
+_PROBE = "Measure it: `emberank probe {slug}` sends the runs that a figure needs."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step. `answer` is JSON, empty where the request would change something; `body` is what a POST sends."""
+    """One step. `answer` is JSON, empty where the request would change something; `body` is what a POST sends.
+
+    `ok` is None where nothing was asked; `todo` says what helps where it is not well.
+    """
 
     name: str
     title: str
     what: str
-    method: str
-    url: str
+    method: str = ""
+    path: str = ""
+    base: str = ""
     body: str = ""
+    ok: bool | None = None
     result: str = ""
+    todo: str = ""
     answer: str = ""
+
+    @property
+    def url(self) -> str:
+        """What a client asks."""
+        return self.base + self.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What an answer comes to, in words."""
+
+    ok: bool
+    result: str
+    todo: str = ""
 
 
 def steps(parts: Parts, asked: Asked, selection: Selection, base: str) -> tuple[Step, ...]:
@@ -40,31 +67,18 @@ def steps(parts: Parts, asked: Asked, selection: Selection, base: str) -> tuple[
 
 def _checks(parts: Parts, asked: Asked, selection: Selection, base: str) -> tuple[Step, ...]:
     """What only asks, with the answers."""
-    model, family = f"{base}/v1/models/{asked.model.slug}", f"/v1/model-families/{asked.model.slug}/status"
+    model, family = f"/v1/models/{asked.model.slug}", f"/v1/model-families/{asked.model.slug}/status"
     status = selection.asked(family) if selection.pinned else status_path(asked.model.slug, asked.chosen.name)
-    verify = Step(
-        name="verify",
-        title="Verify target",
-        what="Runs the key check and the check of model, version and routing.",
-        method="GET",
-        url=selection.asked(f"{model}/inference-routes"),
-    )
-    validate = Step(
-        name="validate",
-        title="Validate target",
-        what="Says whether the target is still verified, and which are the fastest and the most affordable.",
-        method="GET",
-        url=selection.asked(f"{model}/reliability"),
-    )
-    estimate = Step(
-        name="estimate",
-        title="Estimate run",
-        what="What a warm and a first, cold request take and cost, before one is sent.",
-        method="GET",
-        url=selection.asked(f"{model}/run-estimate"),
-    )
-    what = "Whether the version is warm, starting or cold, and until when it stays."
-    runtime = Step(name="runtime", title="Check runtime", what=what, method="GET", url=base + status)
+
+    def get(name: str, title: str, what: str, path: str) -> Step:
+        return Step(name=name, title=title, what=what, method="GET", path=path, base=base)
+
+    verify = get("verify", "Verify target", "Runs the key check and the check of model, version and routing.", selection.asked(f"{model}/inference-routes"))
+    what = "Says whether the target is still verified, and which are the fastest and the most affordable."
+    validate = get("validate", "Validate target", what, selection.asked(f"{model}/reliability"))
+    what = "What a warm and a first, cold request take and cost, before one is sent."
+    estimate = get("estimate", "Estimate run", what, selection.asked(f"{model}/run-estimate"))
+    runtime = get("runtime", "Check runtime", "Whether the version is warm, starting or cold, and until when it stays.", status)
     return (
         _read(verify, lambda: routes_to(parts, asked), _routes),
         _read(validate, lambda: target_table(parts, asked, asked.chosen, None), _reliability),
@@ -83,60 +97,78 @@ def _calls(asked: Asked, selection: Selection, base: str) -> tuple[Step, ...]:
             title="Prewarm target",
             what="Starts the version before traffic that must not wait. Without it the first request starts it, and is held until it is ready.",
             method="POST",
-            url=f"{base}/v1/model-families/{slug}/start",
+            path=f"/v1/model-families/{slug}/start",
+            base=base,
             body=_pretty({"version": asked.chosen.name, **target, "run_until_stopped": False}),
         ),
         Step(
-            name="request",
-            title="Send the first request",
-            what="The native route takes the model's own payload, with the target beside it.",
+            name="docs",
+            title="Open docs",
+            what="Use the snippets of the selected target for the first request. The native route takes the model's own payload, with the target beside it.",
             method="POST",
-            url=base + inference_path(asked.model),
+            path=inference_path(asked.model),
+            base=base,
             body=_pretty({"model": slug, **sample_payload(asked.model.task).fields, **selection.filters}),
         ),
     )
 
 
-def _read(step: Step, answer: Callable[[], Row], result: Callable[[Row], str]) -> Step:
+def _read(step: Step, answer: Callable[[], Row], verdict: Callable[[Row], Verdict]) -> Step:
     """The step with the API's answer; a refusal is an answer as well."""
     try:
         found = answer()
     except EmberankError as error:
-        return replace(step, result=error.message)
-    return replace(step, result=result(found), answer=_pretty(found))
+        return replace(step, ok=False, result=_sentence(error.message), todo="Choose another target in the table below.")
+    said = verdict(found)
+    return replace(step, ok=said.ok, result=said.result, todo=said.todo, answer=_pretty(found))
 
 
-def _routes(found: Row) -> str:
+def _routes(found: Row) -> Verdict:
     if not found["routes"]:
         instead = ", ".join(f"{one['gpu_type']} in {one['region']}" for one in found["alternatives"])
-        return f"No route: {found['reason']}" + (f". It can run on: {instead}" if instead else "") + "."
-    first = found["routes"][0]
-    return f"{len(found['routes'])} {'route' if len(found['routes']) == 1 else 'routes'}; {first['gpu_type']} in {first['region']}: {first['status']}, {first['availability']['message']}."
+        return Verdict(ok=False, result=f"No route: {found['reason']}.", todo=f"It can run on: {instead}." if instead else _NOWHERE)
+    first, n = found["routes"][0], len(found["routes"])
+    said = f"{n} {'route' if n == 1 else 'routes'}; {first['gpu_type']} in {first['region']}: {first['status']}, {first['availability']['message']}."
+    return Verdict(ok=True, result=said)
 
 
-def _reliability(found: Row) -> str:
+def _reliability(found: Row) -> Verdict:
     fastest, cheapest = found["fastest_supported_target"], found["lowest_cost_supported_target"]
     best = "" if fastest is None else f" Fastest: {fastest['gpu_type']} in {fastest['region']}."
     best += "" if cheapest is None else f" Most affordable: {cheapest['gpu_type']} in {cheapest['region']}."
-    return f"{found['reliability_status']}: {found['readiness']}.{best}"
+    if found["supported_rows"]:
+        return Verdict(ok=True, result=f"{found['reliability_status'].capitalize()}: {found['readiness']}.{best}")
+    row: Row = found["rows"][0] if found["rows"] else {"message": "there is no such target", "reason": None, "runnable": False}
+    why = f" {_sentence(row['message'])}" if row["message"] else ""
+    todo = remedy(row["reason"]) or (_PROBE.format(slug=found["slug"]) if row["runnable"] else "Choose another target in the table below.")
+    return Verdict(ok=False, result=f"{found['reliability_status'].capitalize()}: {found['readiness']}.{why}", todo=todo)
 
 
-def _estimate(found: Row) -> str:
+def _estimate(found: Row) -> Verdict:
     where = f"{found['gpu_type']} in {found['region']}"
     if not found["runnable"]:
-        return f"{where}: {found['reason']}."
+        return Verdict(ok=False, result=f"{where}: {found['reason']}.", todo="Choose another target in the table below.")
     if found["estimated_warm_request_ms"] is None:
-        return f"{where}: no estimate yet; {found['message']}."
+        return Verdict(ok=False, result=f"{where}: no estimate yet; {found['message']}.")
     warm = f"warm {ms(found['estimated_warm_request_ms'])}, {usd(found['estimated_warm_request_cost_usd'])}"
     cold = f"first, cold {ms(found['estimated_cold_request_ms'])}, {usd(found['estimated_cold_request_cost_usd'])}"
-    return f"{where}: {warm}; {cold}; confidence {found['confidence']}, n = {found['samples']['model_ms']}."
+    return Verdict(ok=True, result=f"{where}: {warm}; {cold}; confidence {found['confidence']}, n = {found['samples']['model_ms']}.")
 
 
-def _runtime(found: Row) -> str:
+def _runtime(found: Row) -> Verdict:
     if not found["endpoints"]:
-        return f"{found['phase'].capitalize()}: {found['message']}."
-    named = (f"{one['gpu_type']} in {one['region']} is {one['phase'].lower()}" for one in found["endpoints"])
-    return "; ".join(named) + "."
+        return Verdict(ok=True, result=f"{found['phase'].capitalize()}: {found['message']}.")
+    failed = next((one for one in found["endpoints"] if one["phase"] == "FAILED"), None)
+    said = "; ".join(f"{one['gpu_type']} in {one['region']} is {one['phase'].lower()}" for one in found["endpoints"]) + "."
+    if found["phase"] == "FAILED" and failed is not None:
+        return Verdict(ok=False, result=f"{said} {_sentence(failed['message'])}".strip(), todo=remedy(failed["reason"]))
+    return Verdict(ok=True, result=said)
+
+
+def _sentence(text: str) -> str:
+    """Words of the API as a sentence; what is a name rather than a word keeps its letters."""
+    first = text.partition(" ")[0].rstrip(":,;")
+    return (text[:1].upper() if first.isalpha() else text[:1]) + text[1:] + ("" if text.endswith((".", "!", "?")) or not text else ".")
 
 
 def _pretty(value: object) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from emberank.forge.answers import Row
 from emberank.forge.costs import usd_text
 from emberank.forge.standing import SENTENCES
-from emberank.forge.web.filters import count, ms, pct
+from emberank.forge.web.filters import bytes_, count, fine, ms, pct
+from emberank.forge.web.remedies import remedy
 from emberank.forge.web.selection import Selection
 
 MOST_N_SHOWN = 3  # names of failures
@@ -17,7 +18,10 @@ MOST_N_SHOWN = 3  # names of failures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One target here. `row` is the API's; links are addresses of this page, empty where there is nothing to link to."""
+    """One target here. `row` is the API's; links are addresses of this page, empty where there is nothing to link to.
+
+    Lines of one `basis` measured the same thing and may be compared: by `time_ms`, of probes, or by `rate`, the tokens a second of traffic.
+    """
 
     row: Row
     name: str
@@ -28,6 +32,9 @@ class Line:
     chips: tuple[str, ...]
     interval: str  # of the median model time
     details: tuple[tuple[str, str], ...]
+    basis: str
+    time_ms: float | None
+    rate: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +82,6 @@ def _line(row: Row, table: Row, selection: Selection) -> Line:
     target = row["gpu_type"], row["region"]
     base = table["baseline"]
     is_baseline = base is not None and (base["gpu_type"], base["region"]) == target
-    chips = (("fastest", table["fastest_supported_target"]), ("most affordable", table["lowest_cost_supported_target"]))
     return Line(
         row=row,
         name=" in ".join(filter(None, target)),
@@ -83,37 +89,62 @@ def _line(row: Row, table: Row, selection: Selection) -> Line:
         baseline_href=selection.against(*target).page + "#targets" if row["model_ms_n"] and not is_baseline else "",
         selected=target == (selection.gpu_type, selection.region),
         is_baseline=is_baseline,
-        chips=tuple(name for name, one in chips if one is not None and (one["gpu_type"], one["region"]) == target),
+        chips=_chips(table, target),
         interval=_interval(row["model_ms_p50_interval"]),
         details=_details(row),
+        basis=row["measured_by"] + (f": {row['payload_shape']}" if row["measured_by"] == "probe" else "") if row["measured_by"] else "",
+        time_ms=row["model_ms_p50"] if row["measured_by"] == "probe" else None,
+        rate=row["tokens_per_s"] if row["measured_by"] == "traffic" else None,
     )
+
+
+def _chips(table: Row, target: tuple[str, str]) -> tuple[str, ...]:
+    """What a line may be called. Where the intervals of the first two overlap, none is called the fastest: who looks for it finds the reason above the table."""
+    fastest, cheapest = table["fastest_supported_target"], table["lowest_cost_supported_target"]
+    crowned = (("fastest", fastest if fastest is None or fastest["clear"] is not False else None), ("most affordable", cheapest))
+    return tuple(name for name, one in crowned if one is not None and (one["gpu_type"], one["region"]) == target)
 
 
 def _details(row: Row) -> tuple[tuple[str, str], ...]:
     """What does not fit into a cell, each with its name; only what is known."""
     found: list[tuple[str, str]] = [("Reason", row["message"] or (SENTENCES[row["reason"]] if row["reason"] else ""))]
+    found.append(("What to do", remedy(row["reason"])))
     failures = ", ".join(f"{reason} ({number})" for reason, number in sorted(row["failure_reasons"].items(), key=lambda each: -each[1])[:MOST_N_SHOWN])
     found.append(("Failures seen", failures))
     if row["measured_by"]:
         of = {"probe": "probes", "traffic": "requests of users"}[row["measured_by"]]
         shape = f" of {row['payload_shape']}" if row["payload_shape"] else ""
         found.append(("Measured by", f"{of}{shape}"))
+    for which in ("p50", "p95", "p99"):
+        interval = _interval(row[f"model_ms_{which}_interval"])
+        value = fine(row[f"model_ms_{which}"]) if row[f"model_ms_{which}"] is not None else ""
+        within = f", 95 % in {interval}" if interval else ""
+        found.append((f"Model time {which}", _with_n(value + within, row["model_ms_n"]) if value else ""))
     found.append(("Whole request p50", _with_n(ms(row["request_ms_p50"]), row["request_ms_n"]) if row["request_ms_n"] else ""))
-    for source, starts in row["cold_starts"].items():
-        found.append((f"Start, weights from {source}", _with_n(ms(starts["cold_start_ms_p50"]), starts["cold_start_ms_n"])))
-    found.append(("First, uncached start", _with_n(ms(row["first_run_ms"]), row["first_run_ms_n"]) if row["first_run_ms_n"] else ""))
-    found.append(("Starts that became ready", _with_n(pct(row["start_success_rate"]), row["start_success_rate_n"]) if row["start_success_rate_n"] else ""))
+    found.append(
+        ("Requests that succeeded", _with_n(pct(row["observed_success_rate"]), row["observed_success_rate_n"]) if row["observed_success_rate_n"] else "")
+    )
+    found += _starts(row)
+    found.append(("Most memory seen", _with_n(bytes_(row["memory_peak_bytes"]), row["memory_peak_n"]) if row["memory_peak_n"] else ""))
     cost = row["estimated_warm_request_cost_usd"]
     found.append(("Cost of such a request", "" if cost is None else usd_text(cost)))
     found.append(("Price", _price_source(row)))
-    found.append(("Latest probe", row["last_probe_at"] or ""))
-    found.append(("Latest request", row["last_traffic_at"] or ""))
+    found.append(("Latest probe", _utc(row["last_probe_at"])))
+    found.append(("Latest request", _utc(row["last_traffic_at"])))
     return tuple((name, text) for name, text in found if text)
 
 
-def fine(value_ms: float | None) -> str:
-    """A measured time with three digits, as its interval has: beside that, a rounded one could lie outside."""
-    return ms(value_ms) if value_ms is None or value_ms >= 999.5 else f"{value_ms:.3g} ms"
+def _starts(row: Row) -> list[tuple[str, str]]:
+    found = [
+        (f"Start, weights from {source}", _with_n(ms(starts["cold_start_ms_p50"]), starts["cold_start_ms_n"])) for source, starts in row["cold_starts"].items()
+    ]
+    found.append(("First, uncached start", _with_n(ms(row["first_run_ms"]), row["first_run_ms_n"]) if row["first_run_ms_n"] else ""))
+    found.append(("Starts that became ready", _with_n(pct(row["start_success_rate"]), row["start_success_rate_n"]) if row["start_success_rate_n"] else ""))
+    return found
+
+
+def _utc(moment: str | None) -> str:
+    return "" if moment is None else moment[:19].replace("T", " ") + " UTC"
 
 
 def _interval(ends: Sequence[float] | None) -> str:

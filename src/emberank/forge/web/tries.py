@@ -21,8 +21,9 @@ class _Window:
 class Tries:
     """Counts tries by address."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], most: int = MOST) -> None:
         self._clock = clock
+        self._most = most
         self._windows: dict[str, _Window] = {}  # oldest first
 
     def count(self, address: str) -> float:
@@ -34,7 +35,7 @@ class Tries:
             self._make_room(now)
             window = self._windows[whose] = _Window(now + WINDOW_S)
         window.tries += 1
-        return window.ends - now if window.tries > MOST else 0.0
+        return window.ends - now if window.tries > self._most else 0.0
 
     def _make_room(self, now: float) -> None:
         """Windows are as long as one another, so the first ones end first."""

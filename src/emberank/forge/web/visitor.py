@@ -38,11 +38,11 @@ class Visitors:
         self._sessions = sessions
         self._required = required  # False: the setting auth=none lets everybody do everything, and there are no sessions
 
-    def of(self, request: Request) -> Visitor:
-        """Whoever is signed in by the request's cookie. Never raises: an ended session is nobody's."""
+    def of(self, request: Request, *, used: bool = True) -> Visitor:
+        """Whoever is signed in by the request's cookie. Never raises: an ended session is nobody's. `used`: see Sessions.find."""
         if not self._required:
             return EVERYBODY
-        found = self._sessions.find(token_of(request))
+        found = self._sessions.find(token_of(request), used=used)
         return NOBODY if found is None else Visitor(principal=found.principal, csrf=found.csrf)
 
 

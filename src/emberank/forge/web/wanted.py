@@ -5,17 +5,18 @@ A filter is a value of a closed set, and which values there are depends on the m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import urlencode
 
 from emberank.contract.inference import Task
-from emberank.forge.catalog import plain
+from emberank.forge.catalog import Quality, plain
 from emberank.forge.snapshot import created
 from emberank.forge.web.shelf import Best, Card
 
-Sort: TypeAlias = Literal["listed", "speed", "price", "date", "name"]
+Sort: TypeAlias = Literal["listed", "speed", "price", "quality", "date", "name"]
 View: TypeAlias = Literal["cards", "table"]
 ANY = "any"  # verified on any target
 PER_PAGE = 60
@@ -115,7 +116,24 @@ def wanted_of(query: Iterable[tuple[str, str]], choices: Choices) -> Wanted:
     return replace(found, ignored=tuple((_cut(name), _cut(value)) for name, value in ignored[:_MOST_IGNORED]))
 
 
-def select(cards: Iterable[Card], wanted: Wanted) -> list[Card]:
+class Yardstick(NamedTuple):
+    """What quality was measured by. Figures of different ones are not compared."""
+
+    metric: str
+    data: str
+
+    def of(self, card: Card) -> Quality | None:
+        """The card's figure by it."""
+        return next((figure for figure in card.quality if (figure.metric, figure.data) == self), None)
+
+
+def yardstick_of(cards: Iterable[Card]) -> Yardstick | None:
+    """The one that most models have a figure by; None where none has any."""
+    found = Counter(Yardstick(metric, data) for card in cards for metric, data in {(figure.metric, figure.data) for figure in card.quality})
+    return min(found, key=lambda one: (-found[one], one), default=None)
+
+
+def select(cards: Sequence[Card], wanted: Wanted) -> list[Card]:
     """The cards that are wanted, in the wanted order. A card whose verified target was asked for stands for that one."""
     words = tuple(dict.fromkeys(plain(word) for word in wanted.q.split()))
     found = []
@@ -123,6 +141,9 @@ def select(cards: Iterable[Card], wanted: Wanted) -> list[Card]:
         shown = _on(card, wanted.verified)
         if shown is not None and _is_wanted(shown, wanted, words):
             found.append(shown)
+    if wanted.sort == "quality":
+        yardstick = yardstick_of(cards)  # of all, so that a filter changes no order
+        return sorted(found, key=lambda card: _quality(card, yardstick))
     return sorted(found, key=_ORDERS[wanted.sort]) if wanted.sort != "listed" else found
 
 
@@ -151,6 +172,12 @@ def _speed(best: Best | None) -> tuple[int, float]:
     if best is None:
         return 2, 0.0
     return (0 if best.measured_by == "probe" else 1), best.model_ms
+
+
+def _quality(card: Card, yardstick: Yardstick | None) -> tuple[bool, float, str]:
+    """The best first; what was not measured by the yardstick last."""
+    figure = None if yardstick is None else yardstick.of(card)
+    return figure is None, 0.0 if figure is None else -figure.value, card.model.slug
 
 
 _ORDERS: dict[Sort, Callable[[Card], Any]] = {

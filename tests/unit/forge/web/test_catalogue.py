@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from browser import Browser
 from control_plane import ADMIN, B200, LOCAL, NVIDIA, Plane, probed
-from emberank.forge.catalog import Model, Version
+from emberank.forge.catalog import Model, Quality, Version
 from emberank.forge.samples import Sample
 from emberank.forge.web.catalogue import Catalogue
 from emberank.forge.web.page import Pages
@@ -28,6 +28,7 @@ from page_checks import check_page, read_page, text_of
 from wire import Client
 
 MOST_CALLS = 100_000  # of Python functions, for a page of 500 models with figures; it takes a third of that
+MOST_BYTES = 100_000  # of what the page loads beside itself
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"
 
 
@@ -37,10 +38,25 @@ def model(slug: str, title: str, **fields: Any) -> Model:
     return Model(slug=slug, title=title, **facts | {"versions": versions} | fields)
 
 
+def judged(value: float, data: str = "Cranfield") -> tuple[Version, ...]:
+    """A version with one quality figure."""
+    figure = Quality(metric="nDCG@10", value=value, data=data, queries=225, how="reranked", source="ours", date="2026-11-21")
+    return (Version(name="v1", source="hf:acme/x", memory_gb=1.0, quality=(figure,)),)
+
+
 FOUR = (
-    model("alpha", "Zeta first", tags=("english",), licenses=("MIT",), context_tokens=512, added="2026-01-02"),
-    model("beta", "Beta", task="embed", tags=("english", "small"), licenses=("Apache-2.0", "MIT"), context_tokens=8192, added="2026-03-01"),
-    model("gamma", "alpha second", tags=("large",), licenses=("Apache-2.0",), context_tokens=32_768),
+    model("alpha", "Zeta first", versions=judged(0.38), tags=("english",), licenses=("MIT",), context_tokens=512, added="2026-01-02"),
+    model(
+        "beta",
+        "Beta",
+        task="embed",
+        versions=judged(0.9, "another collection"),
+        tags=("english", "small"),
+        licenses=("Apache-2.0", "MIT"),
+        context_tokens=8192,
+        added="2026-03-01",
+    ),
+    model("gamma", "alpha second", versions=judged(0.41), tags=("large",), licenses=("Apache-2.0",), context_tokens=32_768),
     model("delta", "Delta", description="It sees PICTURES.", added="2026-02-01", versions=(Version(name="v1", source="hf:a/b", memory_gb=900.0),)),
 )
 MEASURED = [
@@ -96,6 +112,8 @@ def shown(plane: Plane, query: str = "") -> list[str]:
         ("sort=speed", ["alpha", "beta", "delta", "gamma"]),
         ("sort=speed&verified=CPU", ["beta", "alpha"]),
         ("sort=price", ["beta", "gamma", "alpha", "delta"]),
+        ("sort=quality", ["gamma", "alpha", "beta", "delta"]),
+        ("sort=quality&licence=MIT", ["alpha", "beta"]),
         ("sort=listed", ["alpha", "beta", "gamma", "delta"]),
     ],
 )
@@ -116,6 +134,34 @@ def test_a_card_says_where_how_fast_of_how_many_runs_and_at_what_price(four: Pla
     assert "1.0 ms" not in gamma
     delta = text[text.index("Delta") : text.rindex("Call one")]
     assert "nothing here" in delta
+
+
+def test_quality_is_compared_on_one_collection_and_the_order_says_what_it_leaves_last(four: Plane) -> None:
+    text = text_of(check_page(Client(four.port).get("/?sort=quality")))
+    assert "By nDCG@10 on Cranfield, which 2 of 4 models have a figure of" in text
+    assert "nobody here knows whether they are worse" in text
+    assert "nDCG@10 0.41 on Cranfield" in text
+    assert "nDCG@10 0.9 on another collection" in text
+    table = text_of(check_page(Client(four.port).get("/?view=table")))
+    assert "nDCG@10 0.41 Cranfield, 225 queries" in table
+
+
+def test_where_nothing_was_judged_the_order_says_how_to_measure_it(launch: Callable[..., Plane]) -> None:
+    assert "No model has a quality figure yet: emberank eval" in text_of(check_page(Client(launch().port).get("/?sort=quality")))
+
+
+def test_two_hundred_tags_are_cut_short_on_a_card_and_lead_to_the_rest(launch: Callable[..., Plane]) -> None:
+    plane = launch(models=(model("many", "Many", tags=tuple(f"tag-{i}" for i in range(200))),))
+    card = check_page(Client(plane.port).get("/")).split('<li class="card"')[1].split("</dl>")[0]
+    assert card.count("<li><a href=") == 13
+    assert "188 more tags" in card
+
+
+def test_what_somebody_added_is_marked_as_theirs(plane: Plane, browser: Browser) -> None:
+    browser.sign_in(ADMIN)
+    html = check_page(browser.get("/"))
+    assert '<li class="chip">yours</li>' in html.split('data-slug="tiny-embed"')[1].split("</dl>")[0]
+    assert html.count('<li class="chip">yours</li>') == 1
 
 
 def test_a_card_stands_for_the_target_that_was_asked_for(four: Plane) -> None:
@@ -280,7 +326,7 @@ KNOWN = Choices(tasks=("rank", "embed"), tags=("a", "b&c", "ü"), licences=("MIT
         min_context=st.integers(0, 1_000_000),
         verified=st.sampled_from(["", ANY, *KNOWN.targets]),
         warm=st.booleans(),
-        sort=st.sampled_from(["listed", "speed", "price", "date", "name"]),
+        sort=st.sampled_from(["listed", "speed", "price", "quality", "date", "name"]),
         view=st.sampled_from(["cards", "table"]),
         page=st.integers(1, 900),
     )
@@ -304,6 +350,21 @@ def test_a_page_of_500_models_is_short_and_takes_little_work(launch: Callable[..
         seen.update(re.findall(r'data-slug="([^"]+)"', check_page(client.get(f"/?page={number}&sort=name"))))
     assert seen == {each.slug for each in MANY}
     assert plane.run(lambda: counted(plane)) < MOST_CALLS
+
+
+def test_everything_that_the_page_loads_is_small(four: Plane) -> None:
+    client = Client(four.port)
+    waiting = re.findall(r'(?:src|href)="(/assets/[^"]+)"', check_page(client.get("/")))
+    loaded: dict[str, int] = {}
+    while waiting:
+        address = waiting.pop()
+        reply = client.get(address)
+        assert reply.status == 200, address
+        loaded[address.partition("?")[0]] = len(reply.body)
+        imported = {f"/assets/{name}" for name in re.findall(r'^import [^;]*"\./([^"]+)"', reply.body.decode(), re.MULTILINE)}
+        waiting += imported - set(loaded)
+    assert "/assets/live.js" in loaded
+    assert sum(loaded.values()) <= MOST_BYTES
 
 
 async def counted(plane: Plane) -> int:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emberank.forge.web.charts import Moment, Spot, axis, histogram, scatter, timeline
+from emberank.forge.web.charts import Moment, Spot, axis, bins_of, histogram, scatter, timeline
 
 HOSTILE = "</svg><script>alert(1)</script>&\"'"
 TIMES = st.floats(1e-6, 1e7)
@@ -47,6 +47,21 @@ def test_a_histogram_counts_every_value_once_and_stays_inside(values: list[float
         assert 0 <= float(each.attrib["x"]) <= float(each.attrib["x"]) + float(each.attrib["width"]) <= 360
         assert 0 <= float(each.attrib["y"]) <= 210
         assert float(each.attrib["height"]) > 0
+
+
+@pytest.mark.parametrize("values", [[5.0], [1.0, 1.0, 1.0], [186.0 + i / 7 for i in range(300)]])
+def test_every_value_is_counted_in_one_bar_and_the_bars_lie_side_by_side(values: list[float]) -> None:
+    bars = bins_of(values)
+    assert sum(number for _, _, number in bars) == len(values)
+    assert all(abs(first[1] - second[0]) < 1e-6 for first, second in itertools.pairwise(bars))
+    assert bars[0][0] <= min(values) <= max(values) <= bars[-1][1] + 1e-6
+
+
+def test_what_the_targets_have_in_common_is_told_in_the_picture_and_to_who_does_not_see_it() -> None:
+    spots = [Spot(name="L40S", model_ms=35, usd_per_hour=1.82)]
+    drawn = ElementTree.fromstring(scatter("s", "all", spots, said=" At nDCG@10 0.41.", note="nDCG@10 0.41"))
+    assert str(drawn[1].text).endswith("At nDCG@10 0.41.")
+    assert "nDCG@10 0.41" in [each.text for each in drawn]
 
 
 def test_a_timeline_marks_each_start_by_what_became_of_it() -> None:

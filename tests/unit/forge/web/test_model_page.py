@@ -91,7 +91,7 @@ FACTS = [
     "3 Estimate run",
     "4 Check runtime",
     "5 Prewarm target",
-    "6 Send the first request",
+    "6 Open docs",
     "2 free GPUs · B200 in us-central1",
     "Authorization: Bearer $FORGE_API_KEY",
     "Runs on · v1 · 1.2 B params · weights BF16 · floor 24 GB",
@@ -255,7 +255,7 @@ def test_the_form_prewarms_the_selected_target_and_leads_back_to_the_page(plane:
     assert (reply.status, reply.headers["location"]) == (303, f"{PINNED}#status")
     plane.until_phase("WARM")
     text = read(browser.get(PINNED)).text
-    assert "Endpoint B200 in us-central1 · warm since" in text
+    assert "Endpoint B200 in us-central1 Since warm since" in text
     assert "unless a request comes" in text
 
 
@@ -299,6 +299,36 @@ def test_hostile_text_of_the_catalogue_is_shown_and_does_nothing(launch: Launch)
     assert found.tags["script"] == quiet["script"]
     assert HOSTILE in found.text
     assert "49" not in found.text.split("Selected target")[0]
+
+
+def test_text_that_is_too_much_is_folded_away_and_signs_that_turn_text_stay_out_of_the_title(launch: Launch) -> None:
+    bad = replace(
+        MODELS[0], title="\u202eWord" + "W" * 400, description="x" * 3000, tags=tuple(f"tag-{i}" for i in range(200)), links={"Run": "javascript:x()"}
+    )
+    html = Client(launch(models=(bad,)).port).get(PAGE).body.decode()
+    found = Markup(html)
+    assert found.faults == []
+    assert "\u202e" not in html.partition("</title>")[0]
+    assert "176 more tags" in found.text
+    assert "The whole description" in found.text
+    assert not [link for link in found.links if link.startswith("javascript")]
+
+
+def test_measured_quality_is_a_fact_with_its_source_and_stands_beside_the_costs(launch: Launch, tmp_path: Path) -> None:
+    default = next(model for model in shipped() if model.slug == "all-minilm-l6-v2-rerank")
+    plane = launch(models=(default,), samples=[*probed([5.0] * 8, LOCAL, default.slug), *probed([4.0] * 8, B200, default.slug)])
+    html = Client(plane.port).get(f"/models/{default.slug}").body.decode()
+    text = Markup(html).text
+    assert "nDCG@10 on Cranfield 0.4154 225 queries: BM25's best 100 of 1,400 documents reranked, fp32; BM25 alone has 0.3161." in text
+    assert "Measured by this project: docs/behaviour/default-reranker.md, 2026-11-21." in text
+    assert "At nDCG@10 0.4154 on Cranfield, 225 queries, on every target alike." in text
+    assert "nDCG@10 0.4154" in svgs(html)[-1]
+
+
+def test_the_playground_is_offered_with_the_selection_kept(seed: Plane) -> None:
+    found = page(seed, PINNED)
+    assert "#playground" in found.links
+    assert f"{PAGE}?model_version=v1&gpu_type=L40S&region=eu-north1#playground" in found.links
 
 
 def test_the_words_of_a_payload_are_escaped(launch: Launch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 
 import pytest
@@ -10,10 +11,10 @@ from control_plane import Plane
 from emberank import __version__
 from emberank.contract.fleet import Principal
 from emberank.forge.web import assets
-from emberank.forge.web.filters import ago, bytes_, count, ms, pct, plural, segment, short, usd
+from emberank.forge.web.filters import ago, bytes_, count, ms, pct, plural, segment, short, straight, usd
 from emberank.forge.web.page import Pages, environment
-from emberank.forge.web.routes import prefers_html
 from emberank.forge.web.visitor import NOBODY, Visitor
+from emberank.serving.browsers import prefers_html
 from page_checks import check_page, faults, text_of
 from wire import Client
 
@@ -100,13 +101,55 @@ def test_there_are_no_other_files(shared: Plane, name: str) -> None:
     assert b"Jinja" not in reply.body
 
 
-def test_all_static_files_together_weigh_little_and_load_nothing_from_elsewhere() -> None:
-    assert sum(len(each.content) for each in assets.assets().values()) <= MOST_ASSET_BYTES
+def loaded_by(html: str) -> dict[str, assets.Asset]:
+    """The static files that a page loads at once: what it names, and what its scripts import before they run."""
+    found: dict[str, assets.Asset] = {}
+    names = re.findall(r'(?:src|href)="/assets/([\w.-]+)\?', html)
+    while names:
+        name = names.pop()
+        if name not in found:
+            found[name] = assets.assets()[name]
+            if name.endswith(".js"):
+                names += re.findall(r'\bfrom "\./([\w-]+\.js)', found[name].content.decode())
+    return found
+
+
+def test_the_catalogue_and_what_it_loads_weigh_little(shared: Plane) -> None:
+    assert sum(len(each.content) for each in loaded_by(check_page(Client(shared.port).get("/"))).values()) <= MOST_ASSET_BYTES
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/models/nvidia-llama-3-2-nv-rerankqa-1b-v2", "/playground/nvidia-llama-3-2-nv-rerankqa-1b-v2", "/status", "/docs", "/docs/api", "/signin"]
+)
+def test_no_page_loads_more_than_little_as_it_is_sent(shared: Plane, path: str) -> None:
+    loaded = loaded_by(check_page(Client(shared.port).get(path)))
+    assert len(loaded) >= 3
+    assert sum(len(each.packed) for each in loaded.values()) <= MOST_ASSET_BYTES
+
+
+def test_no_static_file_loads_anything_from_elsewhere() -> None:
     for name, each in assets.assets().items():
         text = each.content.decode().replace("http://www.w3.org/", "")
         assert "http:" not in text, name
         assert "https:" not in text, name
         assert "@import" not in text, name
+
+
+def test_a_module_is_imported_by_an_address_that_may_be_kept_for_good(shared: Plane) -> None:
+    html = check_page(Client(shared.port).get("/"))
+    imported = re.findall(r'from "\./(live\.js\?v=[0-9a-f]+)"', Client(shared.port).get(assets.address("catalog.js")).body.decode())
+    assert imported == [assets.address("live.js").removeprefix(assets.PREFIX)]
+    assert assets.address("catalog.js") in html
+    assert "immutable" in Client(shared.port).get(assets.PREFIX + imported[0]).headers["cache-control"]
+
+
+@pytest.mark.parametrize(("accepted", "packed"), [("gzip, br", True), ("br;q=1.0, GZIP;q=0.5", True), ("", False), ("br", False), ("gzip;q=0", False)])
+def test_a_static_file_is_sent_packed_to_whoever_takes_that(shared: Plane, accepted: str, packed: bool) -> None:
+    plain = Client(shared.port).get(assets.address("app.css"))
+    reply = Client(shared.port).get(assets.address("app.css"), {"Accept-Encoding": accepted})
+    assert reply.headers.get("content-encoding") == ("gzip" if packed else None)
+    assert (gzip.decompress(reply.body) if packed else reply.body) == plain.body
+    assert reply.headers["vary"] == "Accept-Encoding"
 
 
 def test_a_browser_at_an_address_that_leads_nowhere_gets_a_page(shared: Plane) -> None:
@@ -181,6 +224,7 @@ def test_who_prefers_a_page(accept: str, html: bool) -> None:
         (plural(1, "model"), "1 model"),
         (plural(1200, "model"), "1,200 models"),
         (segment("a/b?c"), "a%2Fb%3Fc"),
+        (straight("a\u202eb\u2066c\u200fd"), "abcd"),
     ],
 )
 def test_numbers_are_written_for_people(written: str, text: str) -> None:

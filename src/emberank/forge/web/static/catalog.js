@@ -1,8 +1,8 @@
-// The catalogue, live: a filter that changes is applied at once, and phases are asked for again every few seconds while the page is looked at.
+// The catalogue, live: a filter that changes is applied at once, and phases change while the page is looked at.
 // Without this script the form has its button, and the page says what was so when it was asked for.
 
-const EVERY_MS = 5000;
-const PATIENCE_MS = 4000;
+import { live } from "./live.js";
+
 const PHASES = new Set(["COLD", "STARTING", "WARM", "DRAINING", "FAILED"]);
 
 const form = document.getElementById("filters");
@@ -62,22 +62,4 @@ function draw(phases) {
   }
 }
 
-let asking = false;
-
-async function ask() {
-  if (asking || document.visibilityState !== "visible") return;
-  asking = true;
-  try {
-    const answer = await fetch("/web/phases", { signal: AbortSignal.timeout(PATIENCE_MS) });
-    if (answer.ok) draw((await answer.json()).phases);
-  } catch {
-    // The server is away for a moment: what is shown stays, and is asked for again.
-  } finally {
-    asking = false;
-  }
-}
-
-if (shown.length) {
-  setInterval(ask, EVERY_MS);
-  document.addEventListener("visibilitychange", ask);
-}
+if (shown.length) live({ onPhases: draw });
