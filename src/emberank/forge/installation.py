@@ -39,9 +39,9 @@ from emberank.forge.store import Store
 from emberank.forge.store_thread import StoreThread
 from emberank.forge.target_files import gpu_types, load_pools, load_prices
 from emberank.forge.targets import Pool, Prices, Target, elsewhere
-from emberank.forge.web.oidc.provider import MOST_BYTES, Provider
-from emberank.forge.web.oidc.registration import registration_of
 from emberank.forge.web.sessions import Lasting, Sessions
+from emberank.forge.web.signin.oidc.provider import MOST_BYTES, Provider
+from emberank.forge.web.signin.oidc.registration import registration_of
 from emberank.forge.windows import MOST_SAMPLES, Windows
 from emberank.serving.machine import machine_memory
 from emberank.settings import ForgeSettings

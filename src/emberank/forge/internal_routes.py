@@ -11,7 +11,7 @@ from emberank.dialects import fleet
 from emberank.forge.answers import written
 from emberank.forge.parts import Parts
 from emberank.forge.web.gate import Gate
-from emberank.forge.web.links import LASTS_S, link_at
+from emberank.forge.web.signin.links import LASTS_S, link_at
 from emberank.serving.exchange import Exchange, Handler
 
 _MOST_WAIT_S = 60.0

@@ -24,9 +24,9 @@ from emberank.forge.snapshot import Snapshots
 from emberank.forge.store.audit import AuditEntry
 from emberank.forge.stored import Stored
 from emberank.forge.targets import Offer, Pool, Prices, Target, targets_of
-from emberank.forge.web.links import Links
-from emberank.forge.web.oidc.provider import Provider
 from emberank.forge.web.sessions import Sessions
+from emberank.forge.web.signin.links import Links
+from emberank.forge.web.signin.oidc.provider import Provider
 from emberank.forge.web.visitor import Visitors
 from emberank.forge.windows import Windows
 from emberank.settings import ForgeSettings

@@ -20,7 +20,7 @@ from emberank.forge.keys import check_given
 from emberank.forge.routine import Routine
 from emberank.forge.store import Store, open_store
 from emberank.forge.targets import ELSEWHERE
-from emberank.forge.web.links import link_at
+from emberank.forge.web.signin.links import link_at
 from emberank.serving.listener import bind, check_tls, drain_on_signals, loop_factory, server, url_of
 from emberank.settings import ForgeSettings
 from emberank.settings.folders import data_dir

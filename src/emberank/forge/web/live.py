@@ -25,9 +25,9 @@ from emberank.forge.asked import query_of
 from emberank.forge.catalog import Catalog
 from emberank.forge.family_routes import FamilyRoutes
 from emberank.forge.parts import Parts
+from emberank.forge.web.catalogue.shelf import phases_of
 from emberank.forge.web.forms import check_origin
 from emberank.forge.web.gate import Gate
-from emberank.forge.web.shelf import phases_of
 from emberank.forge.web.sight import may_see
 from emberank.serving.exchange import Exchange
 from emberank.serving.presence import WhileConnected, client_left

@@ -12,14 +12,14 @@ from starlette.routing import Route
 from emberank.forge.parts import Parts
 from emberank.forge.rules import Rule
 from emberank.forge.web import assets
-from emberank.forge.web.catalogue import Catalogue
-from emberank.forge.web.docs import Docs
-from emberank.forge.web.entrance import signin_routes
+from emberank.forge.web.catalogue.page import Catalogue
+from emberank.forge.web.docs.page import Docs
 from emberank.forge.web.live import Live
-from emberank.forge.web.model import ModelPage
+from emberank.forge.web.model.page import ModelPage
 from emberank.forge.web.page import Pages
-from emberank.forge.web.playground_page import PlaygroundPage
-from emberank.forge.web.status import Status
+from emberank.forge.web.playground.page import PlaygroundPage
+from emberank.forge.web.signin.entrance import signin_routes
+from emberank.forge.web.status.page import Status
 from emberank.serving.browsers import wants_page
 from emberank.serving.exchange import Exchanges, Handler
 

@@ -14,9 +14,9 @@ import pytest
 from browser import Browser
 from control_plane import ADMIN, NVIDIA, Plane
 from emberank.forge.store.usage import UsageHour
-from emberank.forge.web.draft import COOKIE
-from emberank.forge.web.month_chart import Layer, month_chart
-from emberank.forge.web.month_usage import MOST_GROUPS, OTHERS, as_csv, by_day, groups, month_named, month_of
+from emberank.forge.web.account.draft import COOKIE
+from emberank.forge.web.account.month_chart import Layer, month_chart
+from emberank.forge.web.account.month_usage import MOST_GROUPS, OTHERS, as_csv, by_day, groups, month_named, month_of
 from page_checks import check_page, text_of
 from stores import record
 from wire import Reply

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from control_plane import Plane
-from emberank.forge.web import api_viewer, assets
-from emberank.forge.web.api_viewer import SCRIPT, STYLE, viewer_files
+from emberank.forge.web import assets
+from emberank.forge.web.docs import api_viewer
+from emberank.forge.web.docs.api_viewer import SCRIPT, STYLE, viewer_files
 from page_checks import check_page, read_page, text_of
 from wire import Client
 

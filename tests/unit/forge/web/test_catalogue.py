@@ -20,9 +20,9 @@ from browser import Browser
 from control_plane import ADMIN, B200, LOCAL, NVIDIA, Plane, probed
 from emberank.forge.catalog import Model, Quality, Version
 from emberank.forge.samples import Sample
-from emberank.forge.web.catalogue import Catalogue
+from emberank.forge.web.catalogue.page import Catalogue
+from emberank.forge.web.catalogue.wanted import ANY, PER_PAGE, Choices, Wanted, wanted_of
 from emberank.forge.web.page import Pages
-from emberank.forge.web.wanted import ANY, PER_PAGE, Choices, Wanted, wanted_of
 from emberank.serving.exchange import Exchange
 from page_checks import check_page, read_page, text_of
 from wire import Client

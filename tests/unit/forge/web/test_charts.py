@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emberank.forge.web.charts import Moment, Spot, axis, bins_of, histogram, scatter, timeline
+from emberank.forge.web.model.charts import Moment, Spot, axis, bins_of, histogram, scatter, timeline
 
 HOSTILE = "</svg><script>alert(1)</script>&\"'"
 TIMES = st.floats(1e-6, 1e7)

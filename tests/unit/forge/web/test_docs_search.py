@@ -7,7 +7,7 @@ import re
 import pytest
 
 from control_plane import Plane
-from emberank.forge.web.search import MOST_CHARS, MOST_WORDS, Entry, Index, snippet_of, words_of
+from emberank.forge.web.docs.search import MOST_CHARS, MOST_WORDS, Entry, Index, snippet_of, words_of
 from page_checks import check_page, read_page, text_of
 from wire import Client
 

@@ -16,8 +16,8 @@ import pytest
 
 from control_plane import Plane
 from emberank.forge.openapi import GATEWAY_OPERATIONS, OPERATIONS
-from emberank.forge.web.documentation import Documentation, documentation, folder
-from emberank.forge.web.markdown import Leads, article_of, slug_of
+from emberank.forge.web.docs.documentation import Documentation, documentation, folder
+from emberank.forge.web.docs.markdown import Leads, article_of, slug_of
 from page_checks import check_page, faults, read_page, text_of
 from wire import WAIT_S, Client
 
@@ -130,7 +130,7 @@ def test_the_index_shows_every_page_in_its_section(shared: Plane) -> None:
 
 
 def test_an_installation_without_the_texts_says_so_and_works(shared: Plane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("emberank.forge.web.docs.documentation", lambda: Documentation(tmp_path / "none"))
+    monkeypatch.setattr("emberank.forge.web.docs.page.documentation", lambda: Documentation(tmp_path / "none"))
     assert "came without the texts" in text_of(check_page(Client(shared.port).get("/docs")))
     assert Client(shared.port).get("/docs/quickstart").status == 404
 

@@ -23,13 +23,13 @@ from emberank.forge.keys import Keys, is_person
 from emberank.forge.rights import Rights
 from emberank.forge.secret_store import SecretStore
 from emberank.forge.store import Store, open_store
-from emberank.forge.web.oidc.admission import Admission, Rule, email_of, identity_of, name_of, rights_for, rules_of
-from emberank.forge.web.oidc.journey import MOST_A_MINUTE
-from emberank.forge.web.oidc.pending import LASTS_S, MOST, Pending
-from emberank.forge.web.oidc.protocol import ALGORITHMS, LEEWAY_S, TokenRefused, authorization_url, checked_claims, token_request
-from emberank.forge.web.oidc.provider import EXCHANGE_WITHIN_S, KEPT_S, Provider
-from emberank.forge.web.oidc.registration import SECRET, Registration, registration_of
-from emberank.forge.web.tries import Tries
+from emberank.forge.web.signin.oidc.admission import Admission, Rule, email_of, identity_of, name_of, rights_for, rules_of
+from emberank.forge.web.signin.oidc.journey import MOST_A_MINUTE
+from emberank.forge.web.signin.oidc.pending import LASTS_S, MOST, Pending
+from emberank.forge.web.signin.oidc.protocol import ALGORITHMS, LEEWAY_S, TokenRefused, authorization_url, checked_claims, token_request
+from emberank.forge.web.signin.oidc.provider import EXCHANGE_WITHIN_S, KEPT_S, Provider
+from emberank.forge.web.signin.oidc.registration import SECRET, Registration, registration_of
+from emberank.forge.web.signin.tries import Tries
 from emberank.settings import ForgeSettings
 
 ISSUER, CLIENT, NOW_S = "https://login.example.com/realms/one", "emberank", 1_800_000_000
@@ -400,7 +400,7 @@ def test_one_question_is_enough_for_many_who_wait_and_for_some_seconds_of_silenc
 
 
 def test_a_page_does_not_wait_for_a_provider_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emberank.forge.web.oidc.provider.LOOK_S", 0.01)
+    monkeypatch.setattr("emberank.forge.web.signin.oidc.provider.LOOK_S", 0.01)
 
     async def play() -> None:
         net, silent = Net(), asyncio.Event()
@@ -555,7 +555,7 @@ def test_this_machine_alone_needs_no_https(tmp_path: Path, url: str) -> None:
 
 
 def test_without_authlib_the_start_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emberank.forge.web.oidc.registration.find_spec", lambda name: None)
+    monkeypatch.setattr("emberank.forge.web.signin.oidc.registration.find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r"pip install 'emberank\[oidc\]'"):
         registered(tmp_path)
 

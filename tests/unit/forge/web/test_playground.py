@@ -16,7 +16,7 @@ from emberank.contract.inference import Task
 from emberank.dialects.forge import parse_embeddings, parse_ranking
 from emberank.dialects.nim import Rules
 from emberank.forge.catalog import Model, Version
-from emberank.forge.web.playground_samples import samples_of
+from emberank.forge.web.playground.samples import samples_of
 from emberank.settings import ForgeSettings, GatewaySettings, load
 from emberank.up import environment_of, told
 from markup import Markup

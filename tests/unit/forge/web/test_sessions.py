@@ -16,10 +16,10 @@ from emberank.forge.callers import ADMIN
 from emberank.forge.keys import Keys
 from emberank.forge.rights import Rights
 from emberank.forge.store import Store, open_store
-from emberank.forge.web.links import LASTS_S, MOST, Links, link_at
 from emberank.forge.web.sessions import MOST_EACH, Lasting, Sessions
-from emberank.forge.web.tries import MOST as MOST_TRIES
-from emberank.forge.web.tries import MOST_ADDRESSES, WINDOW_S, Tries
+from emberank.forge.web.signin.links import LASTS_S, MOST, Links, link_at
+from emberank.forge.web.signin.tries import MOST as MOST_TRIES
+from emberank.forge.web.signin.tries import MOST_ADDRESSES, WINDOW_S, Tries
 
 T = TypeVar("T")
 SECRET = "5e" * 32

@@ -12,7 +12,7 @@ import pytest
 from browser import Browser
 from control_plane import ADMIN, FLEET, Plane
 from emberank.forge.web.forms import local_address
-from emberank.forge.web.tries import MOST
+from emberank.forge.web.signin.tries import MOST
 
 Launch = Callable[..., Plane]
 

@@ -21,8 +21,8 @@ from emberank.forge.launchers.fake import Script
 from emberank.forge.lifecycle import Policy, decide
 from emberank.forge.loads import Load
 from emberank.forge.targets import Pool, Target
-from emberank.forge.web import answered_lately, wellbeing
-from emberank.forge.web.running_now import next_try
+from emberank.forge.web.status import answered_lately, wellbeing
+from emberank.forge.web.status.running_now import next_try
 from page_checks import check_page, text_of
 from stores import record
 from wire import Reply

@@ -14,7 +14,7 @@ import pytest
 from browser import Browser
 from control_plane import ADMIN, LOCAL, NVIDIA, Plane, probed, started
 from emberank.contract.fleet import FailureReason
-from emberank.forge.web.remedies import REMEDIES, remedy
+from emberank.forge.web.model.remedies import REMEDIES, remedy
 from page_checks import check_page, text_of
 from wire import Client
 

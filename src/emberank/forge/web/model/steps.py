@@ -19,8 +19,8 @@ from emberank.forge.model_routes import routes_to, target_table
 from emberank.forge.parts import Parts
 from emberank.forge.payloads import sample_payload
 from emberank.forge.web.filters import ms, usd
-from emberank.forge.web.remedies import remedy
-from emberank.forge.web.selection import Selection
+from emberank.forge.web.model.remedies import remedy
+from emberank.forge.web.model.selection import Selection
 
 _NOWHERE = "No pool of this installation can run it: `emberank targets` lists what there is."
 _PROBE = "Measure it: `emberank probe {slug}` sends the runs that a figure needs."

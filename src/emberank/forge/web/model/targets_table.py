@@ -10,8 +10,8 @@ from emberank.forge.answers import Row
 from emberank.forge.costs import usd_text
 from emberank.forge.standing import SENTENCES
 from emberank.forge.web.filters import bytes_, count, fine, ms, pct
-from emberank.forge.web.remedies import remedy
-from emberank.forge.web.selection import Selection
+from emberank.forge.web.model.remedies import remedy
+from emberank.forge.web.model.selection import Selection
 
 MOST_N_SHOWN = 3  # names of failures
 

@@ -15,10 +15,10 @@ from emberank.forge.catalog import Model
 from emberank.forge.figures import MIN_SAMPLES
 from emberank.forge.parts import Parts
 from emberank.forge.web.addresses import base_of
+from emberank.forge.web.catalogue.shelf import Card, Shelf, phases_of
+from emberank.forge.web.catalogue.wanted import ANY, PER_PAGE, Choices, Sort, Wanted, choices_of, select, wanted_of, yardstick_of
 from emberank.forge.web.page import Pages
-from emberank.forge.web.shelf import Card, Shelf, phases_of
 from emberank.forge.web.sight import may_see
-from emberank.forge.web.wanted import ANY, PER_PAGE, Choices, Sort, Wanted, choices_of, select, wanted_of, yardstick_of
 from emberank.serving.exchange import Exchange
 
 _CONTEXTS = (512, 2048, 4096, 8192, 32_768, 131_072)

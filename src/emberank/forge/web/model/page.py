@@ -22,16 +22,16 @@ from emberank.forge.random_weights import has_random_weights
 from emberank.forge.snippets.collection import snippets
 from emberank.forge.targets import Target
 from emberank.forge.web.addresses import base_of
-from emberank.forge.web.facts import day, facts_of, links_of
 from emberank.forge.web.gate import Gate
+from emberank.forge.web.model.facts import day, facts_of, links_of
+from emberank.forge.web.model.pictures import pictures
+from emberank.forge.web.model.remedies import REMEDIES
+from emberank.forge.web.model.selection import Selection, selection_of
+from emberank.forge.web.model.steps import steps
+from emberank.forge.web.model.targets_table import lines, price_sources, published_lines, sources
 from emberank.forge.web.page import Pages
-from emberank.forge.web.pictures import pictures
-from emberank.forge.web.playground import playground_of
-from emberank.forge.web.remedies import REMEDIES
-from emberank.forge.web.selection import Selection, selection_of
+from emberank.forge.web.playground.form import playground_of
 from emberank.forge.web.sight import may_see
-from emberank.forge.web.steps import steps
-from emberank.forge.web.targets_table import lines, price_sources, published_lines, sources
 from emberank.forge.web.visitor import Visitor
 from emberank.serving.exchange import Exchange, Handler
 

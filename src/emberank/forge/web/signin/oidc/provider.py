@@ -21,8 +21,8 @@ from emberank.client.pool import Pool
 from emberank.client.url import read_url
 from emberank.contract.errors import DeadlineExceeded, EmberankError, Forbidden, NotReady
 from emberank.forge.shielded import shielded
-from emberank.forge.web.oidc.protocol import TokenRefused, authorization_url, checked_claims, token_request
-from emberank.forge.web.oidc.registration import Registration, is_loopback
+from emberank.forge.web.signin.oidc.protocol import TokenRefused, authorization_url, checked_claims, token_request
+from emberank.forge.web.signin.oidc.registration import Registration, is_loopback
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from emberank.contract.fleet import FailureReason
 from emberank.forge.deployments import Deployment, Key
 from emberank.forge.samples import WEIGHTS_FROM, WeightsFrom
 from emberank.forge.standing import SENTENCES
-from emberank.forge.web.remedies import remedy
+from emberank.forge.web.model.remedies import remedy
 from emberank.forge.windows import REASONS, Series, Windows
 
 MOST_EACH = 50  # of one version on one target

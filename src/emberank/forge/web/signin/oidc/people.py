@@ -13,7 +13,7 @@ from emberank.forge.keys import Keys, is_person
 from emberank.forge.parts import Parts
 from emberank.forge.web.gate import Gate
 from emberank.forge.web.page import Pages
-from emberank.forge.web.signin import on_a_page, to
+from emberank.forge.web.signin.page import on_a_page, to
 from emberank.serving.exchange import Exchange, Handler
 
 MOST_SHOWN = 200

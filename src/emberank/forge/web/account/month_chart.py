@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from emberank.forge.web.charts import axis
+from emberank.forge.web.model.charts import axis
 
 _WIDTH, _HEIGHT = 360, 190
 _RIGHT, _TOP, _BOTTOM = 6, 10, 24

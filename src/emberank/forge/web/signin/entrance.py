@@ -8,12 +8,12 @@ from starlette.routing import Route
 
 from emberank.forge.parts import Parts
 from emberank.forge.rules import Rule
-from emberank.forge.web.account import Account
+from emberank.forge.web.account.page import Account
 from emberank.forge.web.gate import CALLS, Gate
-from emberank.forge.web.oidc.journey import Journey
-from emberank.forge.web.oidc.people import PeopleForms
 from emberank.forge.web.page import Pages
-from emberank.forge.web.signin import SignIn
+from emberank.forge.web.signin.oidc.journey import Journey
+from emberank.forge.web.signin.oidc.people import PeopleForms
+from emberank.forge.web.signin.page import SignIn
 from emberank.serving.exchange import Exchanges
 
 

@@ -12,10 +12,10 @@ from emberank.forge.catalog import Catalog
 from emberank.forge.parts import Parts
 from emberank.forge.web.addresses import base_of
 from emberank.forge.web.gate import Gate
-from emberank.forge.web.model import look
+from emberank.forge.web.model.page import look
+from emberank.forge.web.model.selection import selection_of
 from emberank.forge.web.page import Pages
-from emberank.forge.web.playground import address_of, playground_of, task_word
-from emberank.forge.web.selection import selection_of
+from emberank.forge.web.playground.form import address_of, playground_of, task_word
 from emberank.forge.web.sight import may_see
 from emberank.forge.web.visitor import Visitor
 from emberank.serving.exchange import Exchange, Handler

@@ -12,7 +12,7 @@ from emberank.client.url import read_url
 from emberank.contract.errors import SettingError
 from emberank.contract.fleet import SCOPES, Scope
 from emberank.forge.secret_store import SecretStore
-from emberank.forge.web.oidc.admission import Admission, rules_of
+from emberank.forge.web.signin.oidc.admission import Admission, rules_of
 from emberank.settings import ForgeSettings
 
 SECRET = "EMBERANK_OIDC_CLIENT_SECRET"  # noqa: S105  the name of one

@@ -20,7 +20,7 @@ from emberank.forge.parts import Parts
 from emberank.forge.web.forms import check_origin, local_address, read_form
 from emberank.forge.web.gate import Gate
 from emberank.forge.web.page import Pages
-from emberank.forge.web.tries import Tries
+from emberank.forge.web.signin.tries import Tries
 from emberank.forge.web.visitor import NOBODY, token_of
 from emberank.serving.exchange import Exchange, Handler
 

@@ -14,9 +14,9 @@ from emberank.contract.fleet import Principal
 from emberank.forge.answers import usage_total
 from emberank.forge.parts import Parts
 from emberank.forge.store.usage import UsageHour
+from emberank.forge.web.account.month_chart import Layer, month_chart
+from emberank.forge.web.account.month_usage import By, Group, Month, as_csv, by_day, by_key_and_model, groups, month_named, month_of
 from emberank.forge.web.filters import plural, short, usd
-from emberank.forge.web.month_chart import Layer, month_chart
-from emberank.forge.web.month_usage import By, Group, Month, as_csv, by_day, by_key_and_model, groups, month_named, month_of
 
 MOST_ROWS = 200
 _HOUR_S = 3600.0

@@ -19,13 +19,13 @@ from emberank.forge.parts import Parts
 from emberank.forge.web.addresses import base_of
 from emberank.forge.web.forms import local_address
 from emberank.forge.web.gate import Gate
-from emberank.forge.web.oidc.admission import identity_of, rights_for
-from emberank.forge.web.oidc.pending import LASTS_S, Departure, Pending, new_browser
-from emberank.forge.web.oidc.provider import Provider
-from emberank.forge.web.oidc.registration import CALLBACK
 from emberank.forge.web.page import Pages
-from emberank.forge.web.signin import START, SignIn, on_a_page, sentence, to
-from emberank.forge.web.tries import Tries
+from emberank.forge.web.signin.oidc.admission import identity_of, rights_for
+from emberank.forge.web.signin.oidc.pending import LASTS_S, Departure, Pending, new_browser
+from emberank.forge.web.signin.oidc.provider import Provider
+from emberank.forge.web.signin.oidc.registration import CALLBACK
+from emberank.forge.web.signin.page import START, SignIn, on_a_page, sentence, to
+from emberank.forge.web.signin.tries import Tries
 from emberank.serving.exchange import Exchange, Handler
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from emberank.forge.catalog import Quality, Version
 from emberank.forge.figures import headline_rows, measured, model_times
 from emberank.forge.samples import WEIGHTS_FROM
 from emberank.forge.targets import Target
-from emberank.forge.web.charts import Mark, Moment, Spot, bins_of, histogram, scatter, timeline
 from emberank.forge.web.filters import count, fine, ms, plural, usd
+from emberank.forge.web.model.charts import Mark, Moment, Spot, bins_of, histogram, scatter, timeline
 from emberank.forge.windows import REASONS, Windows
 
 _MOST_MARKS = 200  # of starts: more would be a smear

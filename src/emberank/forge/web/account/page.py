@@ -17,16 +17,16 @@ from emberank.forge.callers import check_grant, check_scope
 from emberank.forge.keys import is_person, rights_of
 from emberank.forge.parts import Parts
 from emberank.forge.rights import read_rights
-from emberank.forge.web.account_keys import key_lines, nearly_spent
-from emberank.forge.web.account_usage import AccountUsage
+from emberank.forge.web.account.draft import draft_of, drop_draft, keep_draft
+from emberank.forge.web.account.keys import key_lines, nearly_spent
+from emberank.forge.web.account.usage import AccountUsage
 from emberank.forge.web.addresses import base_of
-from emberank.forge.web.draft import draft_of, drop_draft, keep_draft
 from emberank.forge.web.forms import Form, check_origin, read_form
 from emberank.forge.web.gate import Gate
-from emberank.forge.web.oidc.people import people_of
 from emberank.forge.web.page import Pages
 from emberank.forge.web.sight import may_see
-from emberank.forge.web.signin import on_a_page, to, to_sign_in
+from emberank.forge.web.signin.oidc.people import people_of
+from emberank.forge.web.signin.page import on_a_page, to, to_sign_in
 from emberank.forge.web.visitor import Visitor, token_of
 from emberank.serving.exchange import Exchange, Handler
 

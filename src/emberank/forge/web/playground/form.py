@@ -15,8 +15,8 @@ from emberank.forge.asked import Asked
 from emberank.forge.catalog import Model, Version
 from emberank.forge.parts import Parts
 from emberank.forge.random_weights import has_random_weights
-from emberank.forge.web.playground_samples import Sample, samples_of
-from emberank.forge.web.selection import Selection
+from emberank.forge.web.model.selection import Selection
+from emberank.forge.web.playground.samples import Sample, samples_of
 from emberank.forge.web.sight import may_see
 from emberank.forge.web.visitor import Visitor
 

@@ -12,11 +12,11 @@ from starlette.responses import RedirectResponse, Response
 from emberank.forge.openapi import document
 from emberank.forge.parts import Parts
 from emberank.forge.web.addresses import base_of
-from emberank.forge.web.api_viewer import ApiViewer
-from emberank.forge.web.documentation import HOME, SECTIONS, Documentation, documentation
-from emberank.forge.web.operations import groups_of
+from emberank.forge.web.docs.api_viewer import ApiViewer
+from emberank.forge.web.docs.documentation import HOME, SECTIONS, Documentation, documentation
+from emberank.forge.web.docs.operations import groups_of
+from emberank.forge.web.docs.search import MOST_CHARS, Entry, Index, words_of
 from emberank.forge.web.page import Pages
-from emberank.forge.web.search import MOST_CHARS, Entry, Index, words_of
 from emberank.serving.exchange import Exchange, Handler
 
 

@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from emberank.forge.web.markdown import Article, Leads, article_of
+from emberank.forge.web.docs.markdown import Article, Leads, article_of
 
 HOME = "/docs"
 _INDEX = "index"
@@ -151,5 +151,5 @@ def documentation() -> Documentation:
 def folder() -> Traversable:
     """Where the texts are: inside the package, else beside the source that it is run from. A folder that is not there holds no page."""
     inside = files("emberank").joinpath("documentation")
-    root = Path(__file__).resolve().parents[4]
+    root = Path(__file__).resolve().parents[5]
     return root / "docs" if not inside.is_dir() and (root / "pyproject.toml").is_file() else inside

@@ -21,20 +21,20 @@ from emberank.forge.deployments import Deployment, Key
 from emberank.forge.family_routes import FamilyRoutes
 from emberank.forge.moments import iso
 from emberank.forge.parts import Parts
-from emberank.forge.web.answered_lately import AnsweredLately, by_target
 from emberank.forge.web.forms import Form
 from emberank.forge.web.gate import Gate
-from emberank.forge.web.looked_for import PHASES, LookedFor, looked_for, word_of
-from emberank.forge.web.model import STARTERS
+from emberank.forge.web.model.page import STARTERS
+from emberank.forge.web.model.selection import selection_of
 from emberank.forge.web.page import Pages
-from emberank.forge.web.planned import Planned
-from emberank.forge.web.running_now import can_start, chosen, cold_models, endpoint_lines, pool_lines, seen, sees_all
-from emberank.forge.web.selection import selection_of
 from emberank.forge.web.sight import may_see
-from emberank.forge.web.signin import on_a_page, to
-from emberank.forge.web.starts_lately import start_lines, starts_lately
+from emberank.forge.web.signin.page import on_a_page, to
+from emberank.forge.web.status.answered_lately import AnsweredLately, by_target
+from emberank.forge.web.status.looked_for import PHASES, LookedFor, looked_for, word_of
+from emberank.forge.web.status.planned import Planned
+from emberank.forge.web.status.running_now import can_start, chosen, cold_models, endpoint_lines, pool_lines, seen, sees_all
+from emberank.forge.web.status.starts_lately import start_lines, starts_lately
+from emberank.forge.web.status.wellbeing import Wellbeing
 from emberank.forge.web.visitor import Visitor
-from emberank.forge.web.wellbeing import Wellbeing
 from emberank.serving.exchange import Exchange, Handler
 
 _LOOKERS = {"read", "manage"}  # who may see more than what runs

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from emberank.contract.inference import Task
 from emberank.forge.catalog import Quality, plain
 from emberank.forge.snapshot import created
-from emberank.forge.web.shelf import Best, Card
+from emberank.forge.web.catalogue.shelf import Best, Card
 
 Sort: TypeAlias = Literal["listed", "speed", "price", "quality", "date", "name"]
 View: TypeAlias = Literal["cards", "table"]

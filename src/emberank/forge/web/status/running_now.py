@@ -14,10 +14,10 @@ from emberank.forge.lifecycle import LASTING
 from emberank.forge.parts import Parts
 from emberank.forge.random_weights import has_random_weights
 from emberank.forge.targets import Pool, Target, targets_of
-from emberank.forge.web.looked_for import LookedFor
-from emberank.forge.web.remedies import remedy
-from emberank.forge.web.selection import Selection
+from emberank.forge.web.model.remedies import remedy
+from emberank.forge.web.model.selection import Selection
 from emberank.forge.web.sight import may_see
+from emberank.forge.web.status.looked_for import LookedFor
 
 _FOREMOST = ("FAILED", "STARTING", "DRAINING", "WARM")  # what needs somebody's eyes stands first
 

@@ -1,0 +1,1 @@
+"""/account: who is signed in, keys, and what a month has cost."""

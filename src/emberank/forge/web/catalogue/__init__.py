@@ -1,0 +1,1 @@
+"""/: the catalogue of all models, as cards or as a table."""

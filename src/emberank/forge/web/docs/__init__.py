@@ -1,0 +1,1 @@
+"""/docs…: the documentation, a search, all routes, and the API to try out."""

@@ -1,0 +1,1 @@
+"""/models/{slug}: the page of one model."""

@@ -1,0 +1,1 @@
+"""/playground/{slug}, and the section of the model page."""

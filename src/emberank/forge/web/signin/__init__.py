@@ -1,0 +1,1 @@
+"""/signin…: by link, by key, by an OpenID Connect provider."""

@@ -1,0 +1,1 @@
+"""/status: what runs now, and how it went lately."""
