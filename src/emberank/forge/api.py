@@ -28,6 +28,7 @@ from emberank.forge.usage_routes import UsageRoutes
 from emberank.forge.web.page import Pages
 from emberank.forge.web.routes import missing_page, web_routes
 from emberank.serving.exchange import Exchanges, request_id_of
+from emberank.serving.neighbours import NoStrangers
 from emberank.serving.paths import PlainPaths
 
 __all__ = ["Parts", "forge_app", "rules"]
@@ -70,7 +71,8 @@ def forge_app(parts: Parts) -> ASGIApp:
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: no_route})
     app.router.redirect_slashes = False  # a redirected POST loses its body in most clients
-    return PlainPaths(app)
+    plain = PlainPaths(app)
+    return plain if parts.callers.required else NoStrangers(plain, parts.settings.public_url)
 
 
 def _label(path: str) -> str:

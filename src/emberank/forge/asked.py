@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
-from emberank.contract.errors import BadRequest
+from emberank.contract.errors import BadRequest, ModelNotFound
 from emberank.contract.fleet import Principal
 from emberank.dialects.forge import ROUTING_FIELDS, Pin, take_pin
 from emberank.dialects.reading import body_object, refuse_unknown, shown, unknown_fields
@@ -95,7 +95,7 @@ def _one(name: str, values: list[str]) -> str | None:
 
 def ask(catalog: Catalog, pools: tuple[Pool, ...], prices: Prices, caller: Principal, name: str, pin: Pin) -> Asked:
     """What a request is about. Raises ModelNotFound and NotFound, which list what is known, and Forbidden for a key of other models."""
-    model = catalog.resolve(unquote(name))  # a client may have encoded a slash twice
+    model = _named(catalog, caller, unquote(name))  # a client may have encoded a slash twice
     check_model(caller, model.slug)
     version = catalog.version(model, pin.version) if pin.version is not None else None
     everywhere = {one.name: targets_of(model, one, pools, prices) for one in model.versions}
@@ -109,6 +109,16 @@ def ask(catalog: Catalog, pools: tuple[Pool, ...], prices: Prices, caller: Princ
         offers={one.name: tuple(offer for offer in everywhere[one.name] if id(offer) in left) for one in model.versions},
         everywhere=everywhere,
     )
+
+
+def _named(catalog: Catalog, caller: Principal, name: str) -> Model:
+    try:
+        return catalog.resolve(name)
+    except ModelNotFound as error:
+        if not caller.models:
+            raise
+        theirs = Catalog([model for model in catalog if model.slug in caller.models])
+        raise ModelNotFound(name, tuple(model.id for model in theirs.near(name))) from error
 
 
 def _as_written(wanted: str | None, known: list[str]) -> str | None:

@@ -13,6 +13,7 @@ from emberank.contract.errors import Forbidden, LimitExceeded, NotFound
 from emberank.contract.fleet import SCOPES, Principal, Scope
 from emberank.forge.keys import Keys, rights_of
 from emberank.forge.rights import Rights
+from emberank.serving.amounts import counted, written_out
 from emberank.serving.credentials import key_of
 
 ANONYMOUS = Principal(key_id="anonymous", name="anonymous", digest="", scopes=SCOPES)
@@ -78,7 +79,7 @@ class Callers:
         bucket.room = min(per_minute, bucket.room + (now - bucket.filled_at) * rate)
         bucket.filled_at = now
         if bucket.room < 1:
-            raise LimitExceeded(f"the key '{principal.name}' may send {per_minute} requests a minute", retry_after_s=(1 - bucket.room) / rate)
+            raise LimitExceeded(f"the key '{principal.name}' may send {counted(per_minute, 'request')} a minute", retry_after_s=(1 - bucket.room) / rate)
         bucket.room -= 1
 
 
@@ -117,5 +118,5 @@ def check_budget(caller: Principal, keys: Keys) -> None:
     spent: Mapping[str, tuple[float | None, float]] = {"USD": (rights.monthly_usd, usd), "tokens": (rights.monthly_tokens, tokens)}
     for unit, (most, used) in spent.items():
         if most is not None and used >= most:
-            sentence = f"the key '{caller.name}' has used up its monthly budget of {most:g} {unit} ({used:.6g} spent); have it raised, or wait for the next month (UTC)"
+            sentence = f"the key '{caller.name}' has used up its monthly budget of {written_out(most)} {unit} ({written_out(used)} spent); have it raised, or wait for the next month (UTC)"
             raise LimitExceeded(sentence, retry_after_s=3600)

@@ -97,9 +97,13 @@ class Keys:
         """Every key, ended ones too, oldest first."""
         return tuple(self._keys.values())
 
+    def found(self, key_id: str) -> StoredKey | None:
+        """One by its id, if there is one."""
+        return self._keys.get(key_id)
+
     def get(self, key_id: str) -> StoredKey:
         """One by its id. Raises NotFound."""
-        found = self._keys.get(key_id)
+        found = self.found(key_id)
         if found is None:
             raise NotFound(f"there is no key {key_id[:80]!r}; GET /v1/keys lists them")
         return found

@@ -20,6 +20,7 @@ from emberank.forge.keys import check_given
 from emberank.forge.routine import Routine
 from emberank.forge.store import Store, open_store
 from emberank.forge.targets import ELSEWHERE
+from emberank.forge.web.page import read_ahead
 from emberank.forge.web.signin.links import link_at
 from emberank.serving.listener import bind, check_tls, drain_on_signals, loop_factory, server, url_of
 from emberank.settings import ForgeSettings
@@ -65,6 +66,7 @@ class ForgeProcess:
         first_key = await forge.keys.first_admin(self.settings.api_key)
         forge.reconciler.adopt(await forge.store.ask(lambda store: store.deployments.all()))
         background = [asyncio.ensure_future(work) for work in (forge.reconciler.run(), forge.probes.run(), Routine(forge).run())]
+        background.append(asyncio.ensure_future(asyncio.to_thread(read_ahead)))
         forge.parts.readiness.ready = True
         folder.write_fleet_file(FleetFile(url=url_of(self.settings, listener), token=token, pid=os.getpid()))
         self._announce(forge, url_of(self.settings, listener), first_key)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from emberank import __version__
-from emberank.contract.errors import NotReady, QueueFull, TargetUnavailable
+from emberank.contract.errors import NotFound, NotReady, QueueFull, TargetUnavailable
 from emberank.contract.fleet import ModelRow, Principal, Scope
 from emberank.dialects import nim, served
 from emberank.dialects.errors import ErrorStyle, render_error, style_of
@@ -36,6 +36,7 @@ from emberank.gateway.usage import Usage
 from emberank.gateway.view import View
 from emberank.serving.exchange import Exchange, Exchanges, request_id_of
 from emberank.serving.metrics import CONTENT_TYPE
+from emberank.serving.neighbours import NoStrangers
 from emberank.serving.paths import MODEL, PlainPaths
 from emberank.serving.together import together
 from emberank.settings import GatewaySettings
@@ -163,7 +164,7 @@ class GatewayApp:
         principal = self._identify(exchange, None)
         names = self._view.names
         own = exchange.request.scope.get(MODEL)
-        asked = names if own is None else [names.of_any_task(own)]
+        asked = names if own is None else [names.of_any_task(own, principal.models)]
         return [self._served(model) for model in asked if not principal.models or model.slug in principal.models]
 
     def _served(self, model: ModelRow) -> Served:
@@ -205,7 +206,8 @@ class GatewayApp:
         if ready and own is not None:
             try:
                 self._view.names.of_any_task(own)
-            except UnknownModel as unknown:
+            except UnknownModel:
+                unknown = NotFound(f"there is no model {own[:200]!r} here")  # whoever asks has shown no key: which ones there are is not said
                 return Response(render_error(unknown, request_id_of(request), "tei"), 404, media_type="application/json")
         if ready:
             return Response(served.render_health(time.time()), media_type="application/json")
@@ -254,4 +256,5 @@ class GatewayApp:
         routes.add("GET", "/v1/health/ready", self.health)
         routes.add("GET", "/v1/version", exchanges.endpoint("/v1/version", self.version))
         routes.add("GET", "/v1/metrics", self.metrics)
-        return PlainPaths(routes, OF_A_MODEL)
+        app = PlainPaths(routes, OF_A_MODEL)
+        return NoStrangers(app, self._settings.public_url) if self._settings.auth == "none" else app

@@ -74,7 +74,7 @@ class Asks:
 
     def native(self, exchange: Exchange, names: Names, principal: Principal) -> Ask:
         """POST /v1/inference/{slug}: the model's task says what the body is."""
-        model = names.of_any_task(exchange.request.path_params["slug"])
+        model = names.of_any_task(exchange.request.path_params["slug"], principal.models)
         fields = body_object(exchange.body)
         pin = forge.take_pin(fields)
         asked: Asked = nim_asked.ask_ranking(fields, self._rules) if model.task == "rank" else read_embeddings(fields, self._rules)
@@ -87,7 +87,7 @@ def _resolved(exchange: Exchange, names: Names, principal: Principal, asked: Ask
     task: Task = "rank" if isinstance(asked, AskedRank) else "embed"
     name = _named(asked)
     if MODEL in scope:  # below /models/{slug}
-        model = names.resolve(scope[MODEL], task)
+        model = names.resolve(scope[MODEL], task, principal.models)
         asked = _typed(asked, _same(f"{path['org']}/{path['model']}" if "model" in path else name, model, names))
     elif "model" in path:
         model = names.resolve(f"{path['org']}/{path['model']}", task, principal.models)

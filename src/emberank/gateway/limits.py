@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from emberank.contract.errors import LimitExceeded
 from emberank.contract.fleet import Principal
+from emberank.serving.amounts import counted, written_out
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Limits:
         if account is None:
             account = self._accounts[principal.key_id] = _Account()
         if principal.concurrency is not None and account.in_flight >= principal.concurrency:
-            raise LimitExceeded(f"the key '{principal.name}' may have {principal.concurrency} requests running at one time", retry_after_s=1)
+            raise LimitExceeded(f"the key '{principal.name}' may have {counted(principal.concurrency, 'request')} running at one time", retry_after_s=1)
         _check_month(principal, account, wall_s)
         if principal.requests_per_minute is not None:
             _take(principal.name, principal.requests_per_minute, account, now)
@@ -92,7 +93,7 @@ def _take(name: str, per_minute: int, account: _Account, now: float) -> None:
     account.filled_at = now
     account.room = room
     if room < 1:
-        raise LimitExceeded(f"the key '{name}' may send {per_minute} requests a minute", retry_after_s=(1 - room) / rate)
+        raise LimitExceeded(f"the key '{name}' may send {counted(per_minute, 'request')} a minute", retry_after_s=(1 - room) / rate)
     account.room = room - 1
 
 
@@ -107,7 +108,7 @@ def _check_month(principal: Principal, account: _Account, wall_s: float, more_us
             tokens += spent.tokens
     usd, tokens = usd + more_usd, tokens + more_tokens
     if principal.monthly_usd is not None and usd >= principal.monthly_usd:
-        _refuse(principal, f"budget of {principal.monthly_usd:g} USD", f"{usd:.6g} USD", wall_s)
+        _refuse(principal, f"budget of {written_out(principal.monthly_usd)} USD", f"{written_out(usd)} USD", wall_s)
     if principal.monthly_tokens is not None and tokens >= principal.monthly_tokens:
         _refuse(principal, f"budget of {principal.monthly_tokens} tokens", f"{tokens} tokens", wall_s)
 

@@ -43,14 +43,15 @@ class Names:
         return len(self._models)
 
     def resolve(self, name: str | None, task: Task, only: Sequence[str] = ()) -> ModelRow:
-        """The model for `task` under that name; without a name the first for it (of the slugs in `only`, if any). Raises UnknownModel."""
+        """The model for `task` under that name; without a name the first for it. Raises UnknownModel, which names those in `only`, if it holds any slug."""
         if name is None or name in UNNAMED:
             for model in self._models:
                 if model.task == task and (not only or model.slug in only):
                     return model
         found = self._get(name or "", task)
         if found is None:
-            raise UnknownModel(name or "", [model.id for model in self._models if model.task == task], next(iter(self._lookup(name or "")), ""))
+            theirs = [model.id for model in self._models if model.task == task and (not only or model.slug in only)]
+            raise UnknownModel(name or "", theirs, next(iter(self._lookup(name or "")), ""))
         return found
 
     def resolve_embedder(self, name: str | None, only: Sequence[str] = ()) -> tuple[ModelRow, InputType | None]:
@@ -62,11 +63,11 @@ class Names:
                     return base, suffix
         return self.resolve(name, "embed", only), None
 
-    def of_any_task(self, name: str) -> ModelRow:
-        """The model of that name, whatever it does. Raises UnknownModel."""
+    def of_any_task(self, name: str, only: Sequence[str] = ()) -> ModelRow:
+        """The model of that name, whatever it does. Raises UnknownModel, as `resolve` does."""
         found = self._lookup(name)
         if not found:
-            raise UnknownModel(name, [model.slug for model in self._models])
+            raise UnknownModel(name, [model.slug for model in self._models if not only or model.slug in only])
         return next(iter(found.values()))
 
     def _get(self, name: str, task: Task) -> ModelRow | None:

@@ -1,6 +1,6 @@
 """uvicorn's HTTP/1.1 connection with what it lacks. Knows no route.
 
-Deadlines: a client has a bounded time to send its headers, and its body. Offers to upgrade are passed over, as HTTP allows: uvicorn loses the body of
+Bounds: a client has a bounded time to send its headers, and its body, and to read on in its answer; and a bounded room for its headers. Offers to upgrade are passed over, as HTTP allows: uvicorn loses the body of
 such a request, and Java's own HTTP client offers h2c with every first one. What is not HTTP is answered in NIM's error body.
 A close that can be heard: a refusal in the middle of a body (413) is lost when the socket is closed at once, because the client is still
 writing and gets a reset; so what still comes is read and dropped for a moment.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -19,6 +20,7 @@ from emberank.contract.errors import BadRequest
 from emberank.dialects.errors import render_error
 from emberank.serving.presence import EXTENSION
 
+MOST_HEAD_BYTES = 64 << 10  # of a request's first line and headers; what the parser would keep has no end otherwise
 _LINGER_S = 2.0
 _STATUS_LINE, _END_OF_HEAD = b"HTTP/1.1 ", b"\r\n\r\n"
 
@@ -26,9 +28,11 @@ _STATUS_LINE, _END_OF_HEAD = b"HTTP/1.1 ", b"\r\n\r\n"
 class _Lingering:
     """A transport whose `close` waits for a client that is still sending: it says that nothing more will come, and reads on for a moment."""
 
-    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop, unread_s: float) -> None:
         self._transport = transport
         self._loop = loop
+        self._unread_s = unread_s
+        self._watched = False
         self.receiving = False  # in the middle of a request
         self.lingering = False
         self.hurried = False  # the server ends
@@ -60,6 +64,7 @@ class _Lingering:
         self._write_head()
         if not self.receiving or self.hurried or self.is_closing():
             self._transport.close()
+            self.watch()
             return
         self.lingering = True
         if self._transport.can_write_eof():
@@ -67,19 +72,33 @@ class _Lingering:
         self._transport.resume_reading()
         self._loop.call_later(_LINGER_S, self._transport.close)
 
+    def watch(self) -> None:
+        """What waits to be sent is given up when its reader takes nothing of it for a while: it would wait for ever, and a close waits for it."""
+        if not self._watched and self._transport.get_write_buffer_size():
+            self._watched = True
+            self._loop.call_later(self._unread_s, self._look, self._transport.get_write_buffer_size())
+
+    def _look(self, before: int) -> None:
+        self._watched = False
+        if self._transport.get_write_buffer_size() >= before:
+            self._transport.abort()
+        else:
+            self.watch()
+
 
 class Connection(HttpToolsProtocol):
-    """One connection. Closed when a request's headers, or its body, take longer than its class says: a slow client holds a file descriptor."""
+    """One connection. Closed when a request's headers, or its body, take longer than its class says, or when its answer is not read: each holds a descriptor."""
 
     headers_within_s: float
     body_within_s: float
     _late: asyncio.TimerHandle | None = None
+    _head_bytes: int | None = 0  # of the head that is awaited; None: none is
     _lost = False
     _when_lost: Callable[[], object] | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Headers are awaited from here on."""
-        super().connection_made(_Lingering(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(_Lingering(transport, self.loop, self.headers_within_s))  # type: ignore[arg-type]
         self._expect(self.headers_within_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -112,11 +131,13 @@ class Connection(HttpToolsProtocol):
         """A request has begun."""
         self.transport.receiving = True  # type: ignore[attr-defined]
         super().on_message_begin()
+        self._head_bytes = 0
         self._expect(self.headers_within_s)
 
     def on_headers_complete(self) -> None:
         """Its headers are there; its body is awaited."""
         self._came()
+        self._head_bytes = None
         if not self._offers_upgrade():
             # The whole body, whoever reads it: a handler's own time-out is between two pieces, and a 404 has no handler.
             self._expect(self.body_within_s)
@@ -142,6 +163,20 @@ class Connection(HttpToolsProtocol):
                 self._pass_over(data[offer.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
+        else:
+            self._count(len(data))
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as we write."""
+        super().pause_writing()
+        self.transport.watch()  # type: ignore[attr-defined]
+
+    def _count(self, size: int) -> None:
+        if self._head_bytes is None:
+            return
+        self._head_bytes += size
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._refuse(BadRequest(f"the request's first line and headers are over {MOST_HEAD_BYTES} bytes, which is the most allowed", status=431))
 
     def _offers_upgrade(self) -> bool:
         return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
@@ -156,8 +191,11 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP: the same answer as uvicorn's, in a body that NIM's clients can read."""
-        body = render_error(BadRequest(msg), "", "nim")
-        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self._refuse(BadRequest(msg))
+
+    def _refuse(self, error: BadRequest) -> None:
+        body, status = render_error(error, "", "nim"), HTTPStatus(error.http_status)
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(head.encode("ascii") + body)
         self.transport.close()
 

@@ -20,7 +20,11 @@ class ForgeSettings(DoorSettings):
     )
     web_session_idle_s: float = row(43_200.0, "seconds", "How long a web session lasts without a request; 12 hours by default.", 60, 31_536_000)
     web_session_max_s: float = row(604_800.0, "seconds", "How long a web session lasts at most, used or not; 7 days by default.", 60, 31_536_000)
-    public_url: str = row("", "URL", "What callers reach this installation by, for links and lines to paste; `emberank up` knows it.")
+    public_url: str = row(
+        "",
+        "URL",
+        "What callers reach this installation by, for links and lines to paste; `emberank up` knows it. With `auth=none` browsers may use no other name.",
+    )
     oidc_issuer: str = row("", "URL", "The OpenID Connect provider that people sign in with in the browser, exactly as it names itself; empty: none.")
     oidc_name: str = row("", "name", "What the sign-in page calls the provider; empty: its host.")
     oidc_client_id: str = row("", "id", "What the provider knows this installation as.")

@@ -23,6 +23,11 @@ class GatewaySettings(DoorSettings):
     auth: Literal["keys", "none"] = row(
         "keys", "name", "`keys`: every call needs an API key. `none`: whoever reaches the port may do everything; for closed networks."
     )
+    public_url: str = row(
+        "",
+        "URL",
+        "What callers reach this installation by, for links and lines to paste; `emberank up` knows it. With `auth=none` browsers may use no other name.",
+    )
     forge_url: str = row("", "URL", "Where the forge listens; empty: as its fleet.json in `data_dir` says.")
     data_dir: str = row(
         "", "folder", "The forge's data folder, for fleet.json; usage that cannot be delivered is kept there. Empty means `~/.local/share/emberank`."

@@ -61,6 +61,16 @@ def test_with_auth_none_everybody_may_do_everything(launch: Any) -> None:
     assert anybody.get("/internal/snapshot?gateway=g").status == 404  # but for the fleet's own
 
 
+def test_with_auth_none_a_page_of_another_site_may_nothing(launch: Any) -> None:
+    anybody = Client(launch(auth="none").port)
+    before = anybody.get("/v1/keys").json
+    evil = {"Origin": "https://evil.example", "Content-Type": "text/plain"}
+    assert anybody.post("/v1/keys", {"name": "x", "scopes": ["manage"]}, evil).status == 403
+    rebound = {"Host": "evil.example:8000", "User-Agent": "Mozilla/5.0"}
+    assert [anybody.get(path, rebound).status for path in ("/v1/keys", "/", "/account")] == [403, 403, 403]
+    assert anybody.get("/v1/keys").json == before
+
+
 @pytest.mark.parametrize(
     ("scopes", "method", "path", "allowed"),
     [

@@ -185,6 +185,14 @@ def test_with_keys_off_everybody_may(tmp_path: Path) -> None:
     assert scene(tmp_path, act, auth="none") == (200, "anonymous")
 
 
+@pytest.mark.parametrize(("auth", "status"), [("none", 403), ("keys", 200)])
+def test_with_keys_off_a_page_of_another_site_has_nothing_ranked(tmp_path: Path, auth: str, status: int) -> None:
+    async def act(door: Door, fake: FakeEndpoint, fleet: ScriptedFleet) -> int:
+        return (await door.ask(headers={"Origin": "https://evil.example"})).status
+
+    assert scene(tmp_path, act, auth=auth) == status
+
+
 def test_a_budget_is_used_up_within_the_process_before_the_forge_has_counted_it(tmp_path: Path) -> None:
     async def act(door: Door, fake: FakeEndpoint, fleet: ScriptedFleet) -> list[Reply]:
         return [await door.ask() for _ in range(4)]

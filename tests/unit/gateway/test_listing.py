@@ -55,6 +55,13 @@ def test_health_needs_no_key_and_is_503_until_the_forge_was_heard(tmp_path: Path
     assert (status, isinstance(body["unix"], float)) == (200, True)
 
 
+def test_without_a_key_no_health_check_says_which_models_there_are(tmp_path: Path) -> None:
+    (status, body), (known, _) = told(tmp_path, "/models/nobody/health", "/models/acme-rank/health")
+    assert (status, known) == (404, 200)
+    assert "nobody" in str(body)
+    assert "acme" not in str(body)
+
+
 def test_every_route_of_the_table_is_in_the_document_of_the_installation() -> None:
     from emberank.dialects.routes import ROUTES
     from emberank.forge.openapi import document

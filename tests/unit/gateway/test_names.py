@@ -47,6 +47,17 @@ def test_without_a_name_a_key_for_some_models_gets_the_first_of_these() -> None:
     assert NAMES.resolve(None, "rank", ("acme-embed", "small-rank")) is SMALL
 
 
+def test_a_key_for_some_models_is_told_of_no_others() -> None:
+    for task in ("rank", "embed"):
+        with pytest.raises(UnknownModel) as refusal:
+            NAMES.resolve("nobody", task, ("small-rank",))  # type: ignore[arg-type]
+        assert "small-rank" in refusal.value.message or task == "embed"
+        assert not any(other in refusal.value.message for other in ("nvidia", "acme-"))
+    with pytest.raises(UnknownModel) as refusal:
+        NAMES.of_any_task("nobody", ("small-rank",))
+    assert "'nobody' not found; available: 'small-rank'" in refusal.value.message
+
+
 def test_a_name_without_its_publisher_never_hides_one_that_was_given() -> None:
     assert NAMES.resolve("small-rank", "rank") is SMALL
     assert NAMES.resolve("small-rank", "embed") is BOTH

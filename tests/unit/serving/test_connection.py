@@ -29,13 +29,16 @@ class FakeTransport:
     def close(self) -> None:
         self.closed = True
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 def sent(act: Callable[[_Lingering], None]) -> tuple[list[bytes], list[bytes]]:
     """What is sent when the acting is over, and what is when the loop has turned."""
 
     async def play() -> tuple[list[bytes], list[bytes]]:
         transport = FakeTransport()
-        act(_Lingering(transport, asyncio.get_running_loop()))
+        act(_Lingering(transport, asyncio.get_running_loop(), 1.0))
         at_once = list(transport.sent)
         await asyncio.sleep(0)
         return at_once, transport.sent

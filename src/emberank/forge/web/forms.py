@@ -1,7 +1,4 @@
-"""A posted form in, its fields out; and the checks that it came from a page of ours. Knows no form and no session.
-
-A browser says where a request comes from in `Sec-Fetch-Site`, or, on plain http, in `Origin`; no page can make it say otherwise.
-"""
+"""A posted form in, its fields out; and the checks that it came from a page of ours. Knows no form and no session."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from starlette.requests import Request
 
 from emberank.contract.errors import BadRequest, Forbidden, PayloadTooLarge
+from emberank.serving.neighbours import is_from_here
 
 FORM = "application/x-www-form-urlencoded"
 CSRF_FIELD = "csrf"
@@ -58,14 +56,8 @@ def read_form(request: Request, body: bytes) -> Form:
 
 def check_origin(request: Request, public_url: str, *, proven: bool) -> None:
     """Raises Forbidden for what another site's page had the browser send. `proven`: where nothing is said the request passes; else it must be said."""
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is not None:
-        allowed = site in ("same-origin", "none")
-    elif origin is not None:
-        allowed = _is_ours(origin, request.headers.get("host", ""), public_url)
-    else:
-        allowed = proven
-    if not allowed:
+    said = is_from_here(request, public_url)
+    if not (proven if said is None else said):
         raise Forbidden("this was not sent by a page of this server: open the page here, and send it again")
 
 
@@ -80,11 +72,3 @@ def local_address(given: str | None) -> str:
     if given is None or not _LOCAL.fullmatch(given) or f"{urlsplit(given).path}/".startswith(_NO_PAGES):
         return "/"
     return given
-
-
-def _is_ours(origin: str, host: str, public_url: str) -> bool:
-    try:
-        said = urlsplit(origin)
-        return said.scheme in ("http", "https") and bool(said.netloc) and said.netloc.lower() in (host.lower(), urlsplit(public_url).netloc.lower())
-    except ValueError:
-        return False

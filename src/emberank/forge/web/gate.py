@@ -15,6 +15,7 @@ from emberank.serving.credentials import FLEET_HEADER
 from emberank.serving.exchange import Exchange, Handler
 
 CALLS = "/web/api"
+LIVE_HEADER = "x-live"  # said by the script of a page that is merely open, which asks again and again: that is no use of a session
 _READS = ("GET", "HEAD")
 _PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 
@@ -75,7 +76,7 @@ class Gate:
 
     def caller(self, request: Request) -> Principal:
         """Who sends a page's call. Raises Unauthorized without a session in force, Forbidden for what no page of ours had the browser send."""
-        visitor = self._visitors.of(request)
+        visitor = self._visitors.of(request, used=LIVE_HEADER not in request.headers)
         check_origin(request, self._public_url, proven=visitor.signed_in or request.method in _READS)
         if visitor.principal is None:
             raise Unauthorized("you are not signed in, or your session has ended: sign in at /signin")

@@ -17,18 +17,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from emberank.contract.errors import BadRequest, EmberankError, LimitExceeded, ModelNotFound, NotReady
+from emberank.contract.errors import BadRequest, EmberankError, LimitExceeded, NotReady
 from emberank.contract.fleet import Principal
 from emberank.dialects.forge import Pin
 from emberank.forge.answers import Row, written
 from emberank.forge.asked import query_of
-from emberank.forge.catalog import Catalog
 from emberank.forge.family_routes import FamilyRoutes
 from emberank.forge.parts import Parts
 from emberank.forge.web.catalogue.shelf import phases_of
 from emberank.forge.web.forms import check_origin
 from emberank.forge.web.gate import Gate
-from emberank.forge.web.sight import may_see
+from emberank.forge.web.sight import GUEST, may_see, seen_as
 from emberank.serving.exchange import Exchange
 from emberank.serving.presence import WhileConnected, client_left
 
@@ -48,7 +47,6 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Accel-Buffering": "no",  # nginx would collect what is meant to arrive at once
 }
-_GUEST = Principal(key_id="visitor", name="visitor", digest="", scopes=("read",))
 
 
 class Places:
@@ -129,14 +127,8 @@ class Sight:
         return phases, None if self._name is None else self._standing(self._name, principal)
 
     def _standing(self, name: str, principal: Principal | None) -> Row:
-        catalog = self._parts.catalog()
-        try:
-            hidden = not may_see(principal, catalog.resolve(name))
-        except ModelNotFound:
-            hidden = True
-        if hidden:  # the sentence names others, and none that this visitor may not see
-            Catalog([model for model in catalog if may_see(principal, model)]).resolve(name)
-        return self._families.standing(self._parts.ask(principal or _GUEST, name, Pin(version=self._version)))
+        model = seen_as(principal, self._parts.catalog(), name)
+        return self._families.standing(self._parts.ask(principal or GUEST, model.slug, Pin(version=self._version)))
 
 
 class SessionEnded(Exception):

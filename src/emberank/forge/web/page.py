@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from emberank import __version__
-from emberank.forge.web.assets import address
+from emberank.forge.web.assets import address, assets
 from emberank.forge.web.filters import FILTERS
 from emberank.forge.web.visitor import Visitor
 
@@ -33,6 +33,17 @@ def environment() -> Environment:
     made.filters.update(FILTERS)
     made.globals.update(asset=address, release=__version__)
     return made
+
+
+def read_ahead() -> None:
+    """Read every template and every static file once: a second's work, for which a first visitor's page, and all that is asked meanwhile, would wait.
+
+    For a thread of its own.
+    """
+    templates = environment()
+    for name in templates.list_templates():
+        templates.get_template(name)
+    assets()
 
 
 class Pages:

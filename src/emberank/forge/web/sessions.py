@@ -181,7 +181,7 @@ class Sessions:
 
     def _note_key(self, session: StoredSession) -> None:
         """Remember of a session that ends why it does, if that is its key: whoever comes back with it is told."""
-        key = next((key for key in self._keys.all() if key.key_id == session.key_id), None)
+        key = self._keys.found(session.key_id)
         if key is not None and not is_person(key) and not self._keys.is_in_force(key):
             self._key_gone[session.digest] = f"the key “{key.name}” {'has expired' if key.revoked_at_s is None else 'was revoked'}"
             while len(self._key_gone) > _MOST_NOTED:

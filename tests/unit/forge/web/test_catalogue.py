@@ -132,7 +132,7 @@ def test_a_card_says_where_how_fast_of_how_many_runs_and_at_what_price(four: Pla
     gamma = text[text.index("alpha second") : text.index("Delta")]
     assert "not measured" in gamma
     assert "1.0 ms" not in gamma
-    delta = text[text.index("Delta") : text.rindex("Call one")]
+    delta = text[text.index("Delta") : text.rindex("Call a model")]
     assert "nothing here" in delta
 
 
@@ -210,7 +210,7 @@ def test_what_the_page_does_not_understand_it_names_and_goes_on_without(four: Pl
     assert shown(four, query) == ["alpha", "beta", "gamma", "delta"]
     html = check_page(Client(four.port).get(f"/?{query}"))
     ((name, value),) = parse_qsl(query)
-    assert "were ignored" in text_of(html)
+    assert "Ignored, because they are not known here" in text_of(html)
     assert f"{name}={value}"[:40] in text_of(html)
     assert "<script>" not in html
 
@@ -226,7 +226,7 @@ def test_a_flood_of_nonsense_is_cut_short(four: Plane) -> None:
 def test_an_empty_result_says_what_widens_it_and_the_links_do(four: Plane) -> None:
     client = Client(four.port)
     html = check_page(client.get("/?task=embed&tag=large&view=table"))
-    assert "No model fits" in html
+    assert "No models match" in html
     links = {text: unescape(address) for address, text in re.findall(r'<li><a href="([^"]+)">(Without [^<]+)</a>', html)}
     assert set(links) == {"Without task embed", "Without tag large", "Without any filter"}
     assert "data-slug" not in html
@@ -289,7 +289,7 @@ def test_who_is_signed_in_sees_what_their_key_may(plane: Plane, browser: Browser
     assert page.headers["cache-control"] == "no-store"
     html = check_page(page)
     assert re.findall(r'data-slug="([^"]+)"', html) == ["tiny-embed"]
-    assert "of your own" not in html
+    assert "Your own models are listed" not in html
     assert browser.get("/web/phases").json == {"phases": {"tiny-embed": "WARM"}}
     other = Browser(plane.port)
     other.sign_in(ADMIN)

@@ -161,6 +161,16 @@ def test_a_stream_is_no_use_of_a_session_and_does_not_keep_it(plane: Plane, brow
         stream.next("ended")
 
 
+@pytest.mark.parametrize(("path", "said"), [("/web/phases", {}), (f"/web/api/v1/model-families/{NVIDIA}/status", {"X-Live": "1"})])
+def test_a_page_that_asks_because_it_gets_no_stream_does_not_keep_its_session_either(plane: Plane, browser: Browser, path: str, said: dict[str, str]) -> None:
+    browser.sign_in(ADMIN)
+    for _ in range(2):
+        plane.wall_s += plane.settings.web_session_idle_s * 0.4
+        assert browser.get(path, said).status == 200
+    plane.wall_s += plane.settings.web_session_idle_s * 0.4
+    assert browser.get("/account").status == 303
+
+
 def test_who_is_signed_in_meanwhile_is_no_reason_to_end_a_guests_stream(plane: Plane, browser: Browser, hurried: None) -> None:
     with opened_stream(browser) as stream:
         stream.next("phases")

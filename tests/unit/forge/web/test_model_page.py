@@ -79,7 +79,7 @@ FACTS = [
     f"API route POST /v1/inference/{NVIDIA}",
     "Weights dtype BF16",
     "stays warm for 15 minutes, then its memory is freed; the next request starts it again.",
-    "Status cold Not running",
+    "Status cold Nothing runs",
     f"{NVIDIA} version v1 on B200 in us-central1",
     "HTTP method POST",
     f"Model field {NVIDIA}",
@@ -111,20 +111,20 @@ def test_the_page_says_everything_that_the_catalogue_page_says_of_nvidias_rerank
 
 
 PUBLISHED = [
-    "B200 us-central1 works 22.6 GB 1m 33s 186 ms p50 p95 189 ms · 10 samples 19% · -81% make baseline 435 $7.15",
+    "B200 us-central1 works 22.6 GB 1m 33s 186 ms p50 p95 189 ms · 10 samples 19% · -81% set as baseline 435 $7.15",
     "B300 uk-south1 unavailable 3.8 GB 20.9 s (first run) — — — $7.85",
     "H100 — not probed — — — — —",
-    "H200 eu-north2 works 15.2 GB 11.0 s 574 ms p50 p95 892 ms · p99 920 ms · 2 samples 6% · -94% make baseline 365 $4.50",
+    "H200 eu-north2 works 15.2 GB 11.0 s 574 ms p50 p95 892 ms · p99 920 ms · 2 samples 6% · -94% set as baseline 365 $4.50",
     "H200 us-central1 unavailable 1.9 GB 11.0 s (first run) — — — $4.50",
     "L40S eu-north1 works 15.1 GB 15.1 s 35 ms p50 p95 638 ms · p99 692 ms · 3 samples 100% baseline 2,382 $1.82",
-    "RTX6000 us-central1 works 15.3 GB 12.0 s 455 ms p50 1 sample 8% · -92% make baseline 178 $1.80",
+    "RTX6000 us-central1 works 15.3 GB 12.0 s 455 ms p50 1 sample 8% · -92% set as baseline 178 $1.80",
 ]
 
 
 @pytest.mark.parametrize("row", PUBLISHED)
 def test_what_others_published_stands_apart_and_says_who_measured_it(seed: Plane, row: str) -> None:
     text = page(seed, PINNED).text
-    ours, theirs = text.split("What others published")[:2]
+    ours, theirs = text.split("Published figures")[:2]
     assert row in theirs
     assert row not in ours
     assert "Nebius Forge catalogue page (NVIDIA NIM), 2026-04-28" in theirs
@@ -134,7 +134,7 @@ def test_a_measured_row_has_n_interval_and_the_share_of_the_baseline(seed: Plane
     text = page(seed, PINNED).text
     assert "p50, 95 % in 182 to 189 ms 10 samples" in text
     assert "35 ms p50, 95 % in 35 to 35 ms p95 35 ms · 30 samples 100% baseline" in text
-    assert "19% · -81% make baseline" in text.split("What others published")[0]
+    assert "19% · -81% set as baseline" in text.split("Published figures")[0]
     assert "First, uncached start 4m 0s, n = 1" in text
     assert "Measured by probes of 3 passages, 53 tokens" in text
 
@@ -157,7 +157,7 @@ def test_another_baseline_gives_the_reliability_routes_own_numbers(seed: Plane, 
     rows = seed.get(f"/v1/models/{NVIDIA}/reliability?baseline={baseline}").json["rows"]
     expected = [row["relative"]["text"] for row in rows if row["relative"]]
     assert len(expected) == 2
-    ours = page(seed, f"{PAGE}?baseline={baseline}").text.split("What others published")[0]
+    ours = page(seed, f"{PAGE}?baseline={baseline}").text.split("Published figures")[0]
     for text in expected:
         assert text in ours
 
@@ -319,7 +319,7 @@ def test_measured_quality_is_a_fact_with_its_source_and_stands_beside_the_costs(
     plane = launch(models=(default,), samples=[*probed([5.0] * 8, LOCAL, default.slug), *probed([4.0] * 8, B200, default.slug)])
     html = Client(plane.port).get(f"/models/{default.slug}").body.decode()
     text = Markup(html).text
-    assert "nDCG@10 on Cranfield 0.4154 225 queries: BM25's best 100 of 1,400 documents reranked, fp32; BM25 alone has 0.3161." in text
+    assert "nDCG@10 on Cranfield 0.4154 Details 225 queries: BM25's best 100 of 1,400 documents reranked, fp32; BM25 alone has 0.3161." in text
     assert "Measured by this project: docs/behaviour/default-reranker.md, 2026-11-21." in text
     assert "At nDCG@10 0.4154 on Cranfield, 225 queries, on every target alike." in text
     assert "nDCG@10 0.4154" in svgs(html)[-1]

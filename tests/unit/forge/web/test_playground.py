@@ -145,6 +145,16 @@ def test_only_models_of_the_same_task_are_offered_and_the_one_in_the_address_is_
     assert "open" in _Attributes(html).of("id", "play-compare")
 
 
+def test_a_comparison_with_the_same_model_is_in_the_address_too(launch: Launch) -> None:
+    html = Client(launch(models=MODELS).port).get(f"{PAGE}?with={NVIDIA}").body.decode()
+    assert [value for value, chosen, _ in options(_Attributes(html), html, "play-with") if chosen] == [NVIDIA]
+    assert "open" in _Attributes(html).of("id", "play-compare")
+
+
+def test_what_to_do_about_a_start_that_failed_is_there_before_one_does(plane: Plane) -> None:
+    assert page(plane)[2]["remedies"]["out_of_memory"].startswith("Choose a target with more memory")
+
+
 @pytest.mark.parametrize(("slug", "limit", "setting"), [(NVIDIA, 7, "gateway_max_passages"), ("shorter", 9, "gateway_max_inputs")])
 def test_the_limit_on_the_page_is_the_gateways(launch: Launch, slug: str, limit: int, setting: str) -> None:
     plane = launch(models=(*MODELS, EMBEDDER), gateway_max_body_bytes=123_456, **{setting: limit})

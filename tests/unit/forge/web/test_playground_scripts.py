@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import zlib
@@ -93,6 +94,18 @@ def state(**changes: Any) -> dict[str, Any]:
         ('a,1\n"b ""c"",\nd",2\n', {"name": "x.csv"}, "csv", ["a", 'b "c",\nd']),
         ("id,text\n1,first\r\n2,second", {"name": "x.csv"}, "csv", ["first", "second"]),
         ("a\t1\nb\t2", {}, "tsv", ["a", "b"]),
+        ("7\tthe text\r\n8\tanother one\r\n", {}, "tsv", ["the text", "another one"]),
+        (
+            'one\r\n"two ""of"" them,\r\n\r\nas a spreadsheet copies it"\r\nthree\r\n',
+            {},
+            "tsv",
+            ["one", 'two "of" them,\r\n\r\nas a spreadsheet copies it', "three"],
+        ),
+        ('1\t"Yes" she said\n2\tan inch is 1"', {}, "tsv", ['"Yes" she said', 'an inch is 1"']),
+        ('"one"\n"two"', {}, "lines", ['"one"', '"two"']),
+        ("id\ttitle\ttext\n1\tT\tbody", {}, "tsv", ["T\nbody"]),
+        ('{"_id": "9", "title": "T", "text": "body"}\n{"_id": "8", "title": "alone", "text": ""}\n{"document": "d"}', {}, "jsonl", ["T\nbody", "alone", "d"]),
+        ('{"input": "single"}', {}, "json", ["single"]),
         ("[not json\nbut lines", {}, "lines", ["[not json", "but lines"]),
         ("\ufeffa\nb", {"kind": "lines"}, "lines", ["a", "b"]),
     ],
@@ -276,13 +289,76 @@ def test_the_shown_request_names_an_images_size_in_the_place_of_its_characters(f
         ({"status": 404, "message": "no model"}, "It is not there", "Choose another one", ["change"]),
         ({"status": 413, "message": "large"}, "The request is too large", "Remove passages", ["change"]),
         ({"status": 422, "message": "passages must not be empty"}, "The request was refused", "Change what it names", ["change"]),
-        ({"status": 429, "message": "budget", "retryAfterS": 36.2}, "Too much at one time", "Try again in 37 seconds.", ["again"]),
-        ({"status": 503, "message": "out_of_memory", "retryAfterS": 1}, "It could not be started or reached", "Try again in 1 second.", ["again"]),
+        ({"status": 429, "message": "60 a minute", "retryAfterS": 36.2}, "Too much at one time", "", ["again"]),
+        ({"status": 429, "message": "its monthly budget"}, "The budget is used up", "Try again in a moment.", ["signin", "again"]),
+        (
+            {"status": 503, "message": "acme v1 could not be started: out_of_memory: 3 GB", "retryAfterS": 1},
+            "It could not be started or reached",
+            "Take less.",
+            ["again"],
+        ),
+        ({"status": 503, "message": "'a' on CPU in local is full"}, "It could not be started or reached", "Another target may work at once.", ["again"]),
+        ({"status": 503, "message": "away"}, "It could not be started or reached", "Try again in a moment.", ["again"]),
+        ({"status": 0, "kind": "unshown"}, "The answer could not be shown", "run again when it is back", ["again"]),
         ({"status": 504, "message": "late"}, "It took longer than the deadline", "Run again", ["again"]),
         ({"status": 502, "message": ""}, "The server failed", "Try again in a moment.", ["again"]),
     ],
 )
 def test_an_error_says_what_happened_and_what_to_do(folder: Path, error: dict[str, Any], title: str, todo: str, actions: list[str]) -> None:
-    found = ask(folder, "request", "faultOf", error, ABOUT)
+    found = ask(folder, "request", "faultOf", error, ABOUT | {"remedies": {"out_of_memory": "Take less."}})
     assert (found["title"], found["actions"]) == (title, actions)
     assert todo in found["todo"]
+
+
+@pytest.mark.parametrize(
+    ("error", "wait"),
+    [
+        ({"status": 429, "message": "60 a minute", "retryAfterS": 36.2}, 37),
+        ({"status": 503, "message": "away", "retryAfterS": 1}, 1),
+        ({"status": 503, "message": "out_of_memory: 3 GB", "retryAfterS": 1}, None),  # waiting alone helps nobody there
+        ({"status": 429, "message": "busy"}, None),
+    ],
+)
+def test_how_long_to_wait_is_told_where_waiting_helps(folder: Path, error: dict[str, Any], wait: int | None) -> None:
+    assert ask(folder, "request", "faultOf", error, ABOUT | {"remedies": {"out_of_memory": "Take less."}})["waitS"] == wait
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (0, "It can be tried again now."),
+        (1, "Try again in 1 second."),
+        (119, "Try again in 119 seconds."),
+        (121, "Try again in 3 minutes."),
+        (7201, "Try again in 3 hours."),
+        (811_455, "Try again in 10 days."),
+    ],
+)
+def test_a_wait_is_said_in_the_unit_that_suits_it(folder: Path, left: int, words: str) -> None:
+    assert ask(folder, "request", "waitWords", left) == words
+
+
+def test_whoever_fetches_a_part_of_the_page_fetches_all_that_it_imports(tmp_path: Path) -> None:
+    found = subprocess.run(
+        ["node", "--input-type=module", "-e", f"import {{ NEEDS }} from {json.dumps(str(written(tmp_path)))}; console.log(JSON.stringify(NEEDS))"],
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        check=True,
+    )
+    named = json.loads(found.stdout)
+    assert {name: sorted(set(needs)) for name, needs in named.items()} == {name: sorted(imported(name) - {name}) for name in named}
+
+
+def written(folder: Path) -> Path:
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed here")
+    (folder / "package.json").write_text('{"type": "module"}', "utf-8")
+    (folder / "parts.js").write_bytes(assets()["playground_parts.js"].content)
+    return folder / "parts.js"
+
+
+def imported(name: str, known: frozenset[str] = frozenset()) -> set[str]:
+    """A module, and all that it imports at once."""
+    found = {each.decode() for each in re.findall(rb'(?:\bfrom|^import) "\./([\w-]+\.js)', assets()[name].content, re.MULTILINE)}
+    return {name}.union(*(imported(each, known | {name}) for each in found - known))

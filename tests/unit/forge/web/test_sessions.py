@@ -259,11 +259,32 @@ def test_a_link_opens_once_within_its_time() -> None:
     links = Links(lambda: now)
     one, late = links.new(), links.new()
     assert [links.is_open(one), links.is_open(one)] == [True, True]
-    assert [links.take(one), links.take(one)] == [True, False]
+    assert [take(links, one), take(links, one)] == [True, False]
     assert not links.is_open(one)
     now = LASTS_S
-    assert [links.is_open(late), links.take(late)] == [False, False]
-    assert [links.take(""), links.take("\ud800")] == [False, False]
+    assert [links.is_open(late), take(links, late)] == [False, False]
+    assert [take(links, ""), take(links, "\ud800")] == [False, False]
+
+
+def test_a_link_whose_sign_in_fails_opens_again_and_one_that_never_opened_does_not() -> None:
+    links = Links(lambda: 0.0)
+    token = links.new()
+    for given in (token, "no link"):
+        with pytest.raises(NotReady):
+            fail_with(links, given)
+    assert [links.is_open(token), links.is_open("no link")] == [True, False]
+    assert take(links, token)
+
+
+def fail_with(links: Links, token: str) -> None:
+    with links.taken(token):
+        assert not links.is_open(token)
+        raise NotReady("the database is too slow at the moment")
+
+
+def take(links: Links, token: str) -> bool:
+    with links.taken(token) as opens:
+        return opens
 
 
 def test_so_many_links_are_open_and_the_oldest_makes_room() -> None:

@@ -41,7 +41,7 @@ def test_looking_at_a_link_does_not_use_it_up_and_its_button_does_once(plane: Pl
     entered = browser.send("/signin", {"token": token})
     assert (entered.status, entered.headers["location"]) == (303, "/")
     account = browser.get("/account")
-    assert b"signed in as <strong>admin</strong>" in account.body
+    assert b"Signed in as <strong>admin</strong>" in account.body
 
     again = Browser(plane.port).send("/signin", {"token": token})
     assert again.status == 410
@@ -71,7 +71,7 @@ def test_a_callers_own_word_that_it_came_by_https_is_not_believed(plane: Plane, 
 
 def test_a_key_signs_in_with_its_own_rights_and_no_more(plane: Plane, browser: Browser) -> None:
     browser.sign_in(plane.key("read")["Authorization"].partition(" ")[2])
-    assert b"who may: read." in browser.get("/account").body
+    assert b"Scopes: read." in browser.get("/account").body
     assert browser.get("/web/api/v1/models").status == 200
     refused = browser.get("/web/api/v1/keys")
     assert refused.status == 403

@@ -85,12 +85,12 @@ def report(plane: Plane, in_flight: int, gateway_id: str = "gw-1", number: int =
 def test_an_empty_installation_says_what_to_do(admin: Browser) -> None:
     page = html(admin)
     words = text_of(page)
-    assert "Nothing runs, and nothing is paid for" in words
+    assert "No endpoints are running, so nothing is billed" in words
     assert "No requests in the last 24 hours" in words
-    assert "No start was measured" in words
-    assert "None has asked this forge for news since it began" in words
+    assert "No starts yet" in words
+    assert "None has connected since this server started" in words
     assert "0%" not in words
-    assert "Ready warm 0 failed 0 cold 3 models Database takes writes" in words
+    assert "Ready warm 0 failed 0 cold 3 models Database writable" in words
 
 
 def test_an_endpoint_is_shown_with_its_time_its_load_and_its_memory(plane: Plane, admin: Browser) -> None:
@@ -100,7 +100,7 @@ def test_an_endpoint_is_shown_with_its_time_its_load_and_its_memory(plane: Plane
     assert f"NVIDIA Llama 3.2 NV-RerankQA 1B v2 {NVIDIA} v1 B200 in us-central1 warm" in row
     assert "idle for" in row
     assert "unless a request comes" in row
-    assert "3.0 GB VRAM set aside most seen 100 B, n = 1 start" in row
+    assert "3.0 GB VRAM reserved peak 100 B, n = 1 start" in row
     left = re.search(r'data-count-down="([\d.]+)"', page)
     assert left
     assert 0 < float(left[1]) <= plane.settings.idle_after_s
@@ -112,23 +112,23 @@ def test_what_gateways_have_in_work_is_on_the_endpoint_and_on_its_target(plane: 
     plane.warm(gpu_type="B200")
     report(plane, 3)
     page = html(admin)
-    assert "3 requests in work or held" in part(page, "endpoints")
+    assert "3 requests active or queued" in part(page, "endpoints")
     assert "after its last request" in part(page, "endpoints")
-    assert "B200 in us-central1 Endpoints 1 1 of 2 GPUs free In work or held 3 requests" in part(page, "targets")
+    assert "B200 in us-central1 Endpoints 1 1 of 2 GPUs free Active or queued 3 requests" in part(page, "targets")
     assert 'data-gateway="gw-1"' in page
-    assert re.search(r"gw-1 last reported \S+ \S+ ago, last asked for news \S+ \S+ ago", part(page, "plans"))
+    assert re.search(r"gw-1 last usage report \S+ \S+ ago, last seen \S+ \S+ ago", part(page, "plans"))
 
 
 def test_a_gateway_that_only_waits_for_news_is_there_too_until_it_is_silent(plane: Plane, admin: Browser) -> None:
-    assert "No gateway asks for news" in part(html(admin), "health")
+    assert "No gateway connected" in part(html(admin), "health")
     plane.run(lambda: plane.parts.intake.know("gw-2"))
     page = html(admin)
-    assert "gw-2 had nothing to report yet, last asked for news" in part(page, "plans")
+    assert "gw-2 no usage report yet, last seen" in part(page, "plans")
     assert "1 gateway" in part(page, "health")
     plane.parts.intake._asked["gw-2"] -= 91
     page = html(admin)
-    assert "silent: it is away" in part(page, "plans")
-    assert "No gateway asks for news" in part(page, "health")
+    assert "offline: its active requests no longer count" in part(page, "plans")
+    assert "No gateway connected" in part(page, "health")
 
 
 def test_a_target_without_requests_says_so_and_no_rate(plane: Plane, admin: Browser) -> None:
@@ -145,10 +145,10 @@ def test_failures_are_counted_with_n_and_interval_and_the_callers_faults_apart(p
     use(plane, *[200] * 20, at_s=plane.wall_s - 7200)
     use(plane, 200, at_s=plane.wall_s - 90_000)  # the day before
     requests = part(html(admin), "requests")
-    hour = "21 requests 1 refused as the caller’s fault (4xx) 2 failed: 10.0% of n = 20 (95 % interval 2.8% to 30.1%)"
-    day = "41 requests 1 refused as the caller’s fault (4xx) 2 failed: 5.0% of n = 40 (95 % interval 1.4% to 16.5%)"
+    hour = "21 requests 1 rejected (4xx) 2 failed: 10.0% of n = 20 (95 % interval 2.8% to 30.1%)"
+    day = "41 requests 1 rejected (4xx) 2 failed: 5.0% of n = 40 (95 % interval 1.4% to 16.5%)"
     assert f"{NVIDIA} v1 CPU in local {hour} {day}" in requests
-    assert f"Together {hour} {day}" in requests
+    assert f"Total {hour} {day}" in requests
 
 
 def test_of_too_many_requests_the_latest_are_counted_and_the_page_says_how_far_they_go(plane: Plane, admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_a_store_that_takes_no_writes_is_seen_and_the_page_still_comes(plane: Pl
     plane.warm()
     object.__setattr__(plane.parts, "stored", refused)  # every part asks by it, the page too
     page = html(admin)
-    assert "Database takes no writes: the disk is full" in part(page, "health")
+    assert "Database not writable: the disk is full" in part(page, "health")
     assert "Requests cannot be counted now: the disk is full" in part(page, "requests")
     assert "warm" in part(page, "endpoints")
 
@@ -185,7 +185,7 @@ def test_a_failed_start_says_why_what_to_do_and_when_it_is_tried_again(launch: L
     assert "model.safetensors has another hash" in endpoint
     assert "Next try: not by itself" in endpoint
     assert "fetch it again" in endpoint
-    assert "Give up" in endpoint
+    assert "Cancel retries" in endpoint
     assert f"{NVIDIA} v1" in starts
     assert "failed : its weights are not the ones whose hash is known." in starts
     assert "failed 1" in part(page, "health")
@@ -222,7 +222,7 @@ def test_starts_are_listed_newest_first_with_what_they_took(launch: Launch) -> N
     browser = Browser(plane.port)
     browser.sign_in(ADMIN)
     starts = part(html(browser), "starts")
-    assert starts.index("warm after 1.5 s its weights were fetched first") < starts.index("warm after 1m 33s weights from page cache")
+    assert starts.index("warm after 1.5 s weights downloaded first") < starts.index("warm after 1m 33s weights from page cache")
     assert "warm after 1m 33s" not in part(html(browser, "?target=CPU/local"), "starts")
 
 
@@ -249,15 +249,15 @@ def test_schedules_and_probes_under_way_are_shown(plane: Plane, admin: Browser) 
     finally:
         gate.set()
     assert f"prewarm 0 7 * * MON-FRI {NVIDIA} 2027-01-18 07:00:00 UTC" in words
-    assert re.search(rf"(waiting|running) {NVIDIA}( v1)? on B200 in us-central1, asked for now", words)
+    assert re.search(rf"(waiting|running) {NVIDIA}( v1)? on B200 in us-central1, requested now", words)
 
 
 @pytest.mark.parametrize(
     ("query", "there", "away"),
     [
         ("?target=CPU/local", "CPU in local", 'data-endpoint="tiny-embed'),
-        ("?phase=warm", "data-endpoint", "Nothing runs"),
-        ("?phase=failed", "None of the 2 endpoints is what you look for", "data-endpoint"),
+        ("?phase=warm", "data-endpoint", "No endpoints are running"),
+        ("?phase=failed", "None of the 2 running endpoints matches", "data-endpoint"),
         ("?q=TINY_embed", 'data-endpoint="tiny-embed', f'data-endpoint="{NVIDIA}'),
         ("?phase=cold", 'data-cold="huge"', "data-endpoint"),
         ("?q=hug", 'data-cold="huge"', "data-endpoint"),
@@ -269,12 +269,12 @@ def test_filters_stand_in_the_address(plane: Plane, admin: Browser, query: str, 
     page = html(admin, query)
     assert there in page
     assert away not in page
-    assert "Show everything" in page
+    assert "Clear filters" in page
 
 
 @pytest.mark.parametrize("query", ["?target=B9/moon", "?phase=warmish", "?rows=7", "?colour=red", f"?target={'x' * 5000}"])
 def test_what_means_nothing_in_the_address_is_said_and_ignored(admin: Browser, query: str) -> None:
-    assert "mean nothing here and were ignored" in shown(admin, query)
+    assert "Ignored, because they are not known here" in shown(admin, query)
 
 
 def test_a_visitor_who_is_not_signed_in_sees_what_runs_of_the_shipped_models_only(plane: Plane, browser: Browser) -> None:
@@ -304,7 +304,7 @@ def test_a_key_for_one_model_sees_nothing_of_the_others(plane: Plane) -> None:
     page = html(signed_in(plane, "read", models=["tiny-embed"]))
     assert "nvidia" not in page.lower()
     assert 'data-endpoint="tiny-embed' in page
-    assert "In work or held" not in part(page, "targets")
+    assert "Active or queued" not in part(page, "targets")
     assert "No requests in the last 24 hours" in page
 
 
@@ -337,8 +337,8 @@ def test_keep_warm_and_back_again(plane: Plane, admin: Browser) -> None:
     assert "Keep warm" in page
     assert admin.send("/web/status/keep", {**KEY_FORM, "keep_warm": "1"}).headers["location"] == "/status"
     page = html(admin)
-    assert "kept warm until it is stopped" in part(page, "endpoints")
-    assert "Let it go idle" in page
+    assert "kept warm until stopped" in part(page, "endpoints")
+    assert "Stop keeping warm" in page
     admin.send("/web/status/keep", {**KEY_FORM, "keep_warm": "0"})
     assert "unless a request comes" in part(html(admin), "endpoints")
 
@@ -356,7 +356,7 @@ def test_what_is_in_use_is_asked_about_before_it_is_stopped(plane: Plane, admin:
     html(admin)
     reply = admin.send("/web/status/stop", {**KEY_FORM, "back": "/status?q=nvidia"})
     page = check_page(reply)
-    assert "has 2 requests in work or held" in text_of(page)
+    assert "has 2 requests active or queued" in text_of(page)
     assert plane.phase() == "WARM"
     fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
     assert (fields["sure"], fields["back"]) == ("1", "/status?q=nvidia")

@@ -81,9 +81,9 @@ def test_a_verified_target_is_well_in_every_step(shared: Plane) -> None:
 
 def test_what_was_never_measured_is_not_called_well_and_the_step_says_how_to_measure_it(plane: Plane) -> None:
     html = page(plane, PINNED)
-    assert "Not ok Not probed: 0/1 verified" in said(html, "validate")
+    assert "Not yet Not probed: 0/1 verified" in said(html, "validate")
     assert f"emberank probe {NVIDIA}" in said(html, "validate")
-    assert said(html, "estimate").startswith("Not ok CPU in local: no estimate yet;")
+    assert said(html, "estimate").startswith("Not yet CPU in local: no estimate yet;")
 
 
 def test_a_target_that_is_not_there_says_what_there_is_instead(plane: Plane) -> None:

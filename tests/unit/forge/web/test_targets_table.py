@@ -89,12 +89,12 @@ def test_too_few_runs_crown_nothing_and_the_page_says_why(launch: Launch) -> Non
 def test_the_baseline_is_named_below_the_table(launch: Launch) -> None:
     pools = (*POOLS, Pool(target=L40S, memory_bytes=48 * 10**9, slots=1, launcher="fake", devices=("0",), price=price(1.82)))
     plane = launch(samples=[*probed([186.0] * 8), *probed([35.0] * 8, L40S)], pools=pools)
-    assert "Relative to L40S in eu-north1 ." in text_of(targets(plane))
-    assert f"Relative to {B200} ." in text_of(targets(plane, f"{PAGE}?baseline=B200/us-central1"))
+    assert "Relative speed compares with L40S in eu-north1 ." in text_of(targets(plane))
+    assert f"Relative speed compares with {B200} ." in text_of(targets(plane, f"{PAGE}?baseline=B200/us-central1"))
 
 
 def test_where_no_two_rows_measured_the_same_thing_there_is_no_baseline(plane: Plane) -> None:
-    assert "Relative to nothing: no two rows measured the same thing" in text_of(targets(plane))
+    assert "No two targets have comparable measurements yet" in text_of(targets(plane))
 
 
 def test_every_picture_has_the_same_as_a_table_and_the_costs_name_the_quality(launch: Launch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,13 +49,15 @@ def key_lines(keys: Iterable[StoredKey], known: Keys, now_s: float) -> list[Row]
 
 def budgets(key: StoredKey, known: Keys) -> tuple[Budget, ...]:
     """Those that it has."""
+    if not key.monthly_usd and not key.monthly_tokens:
+        return ()
     usd, tokens = known.spent(key.key_id)
     of_usd = (Budget(unit="usd", spent=usd, most=key.monthly_usd),) if key.monthly_usd else ()
     of_tokens = (Budget(unit="tokens", spent=tokens, most=key.monthly_tokens),) if key.monthly_tokens else ()
     return of_usd + of_tokens
 
 
-def nearly_spent(lines: Sequence[Row]) -> list[tuple[Row, Budget]]:
+def nearly_spent(keys: Iterable[StoredKey], known: Keys) -> list[tuple[StoredKey, Budget]]:
     """Keys whose budget is nearly or wholly used up, the fullest first."""
-    found = [(line, budget) for line in lines for budget in line["budgets"] if budget.state != "open"]
+    found = [(key, budget) for key in keys for budget in budgets(key, known) if budget.state != "open"]
     return sorted(found, key=lambda pair: -pair[1].share)

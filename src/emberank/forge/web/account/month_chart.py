@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 
-from emberank.forge.web.model.charts import axis
+from emberank.forge.web.model.charts import Axis, axis
 
 _WIDTH, _HEIGHT = 360, 190
 _RIGHT, _TOP, _BOTTOM = 6, 10, 24
 _TALL = _HEIGHT - _TOP - _BOTTOM
-_LETTER = 6.9  # about how wide a digit is
+_LETTER = 7.4  # how wide a digit is in the widest of our fonts
 _GAP = 1.5
 _MARKED = (1, 8, 15, 22, 29)  # days with a number below them
 
@@ -27,14 +28,26 @@ class Layer:
     values: Sequence[float]
 
 
-def month_chart(name: str, title: str, layers: Sequence[Layer], said: Callable[[float], str], tick: Callable[[float], str], day: Callable[[int], str]) -> str:
-    """Bars of a month; `said` writes a value, `tick` one beside the axis, and `day` the name of a day (from 0). Empty where there is nothing to draw."""
+def month_chart(
+    name: str,
+    title: str,
+    layers: Sequence[Layer],
+    said: Callable[[float], str],
+    tick: Callable[[float], str],
+    day: Callable[[int], str],
+    *,
+    whole: bool = False,
+) -> str:
+    """Bars of a month; `said` writes a value, `tick` one beside the axis, and `day` the name of a day (from 0). Empty where there is nothing to draw.
+
+    `whole`: the values are counts, and so are the marks of the axis.
+    """
     days = len(layers[0].values) if layers else 0
     totals = [sum(layer.values[index] for layer in layers) for index in range(days)]
     if not any(totals):
         return ""
     most = max(totals)
-    up = axis(0.0, most, most=int(most) if most in (1, 2) else 3)
+    up = _up(most, whole)
     left = 12 + _LETTER * max(len(tick(mark)) for mark in up.marks)
     parts = []
     for mark in up.marks:
@@ -52,6 +65,12 @@ def month_chart(name: str, title: str, layers: Sequence[Layer], said: Callable[[
     words = f"{said(sum(totals))} in all; the most on {day(peak)}: {said(most)}. By day in the table below."
     head = f'<svg class="chart usage-chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-labelledby="{name}-title {name}-desc">'
     return f'{head}<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(words)}</desc>{"".join(parts)}</svg>'
+
+
+def _up(most: float, whole: bool) -> Axis:
+    """The axis of values up to `most`: about three steps, of whole numbers where half of one would mean nothing."""
+    tried = (axis(0.0, most, most=steps) for steps in (3, 2, 1))
+    return next((one for one in tried if not whole or all(mark.is_integer() for mark in one.marks)), axis(0.0, ceil(most), most=1))
 
 
 def _bar(layers: Sequence[Layer], index: int, x: float, wide: float, top: float, words: str) -> str:

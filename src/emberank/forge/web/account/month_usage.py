@@ -19,7 +19,7 @@ MONTHS_BACK = 12  # so long the sums by hour are kept, and a little longer
 OTHERS = "all others"
 _MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
 _DAY_S = 86_400
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the wide ones are read as the others in some countries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,7 +187,7 @@ class Account:
             left_out=len(in_force[MOST_SHOWN:]),
             ended=len(ended),
             ended_keys=key_lines(ended[:MOST_ENDED], keys, parts.wall_s()),
-            near=nearly_spent(key_lines(in_force, keys, parts.wall_s())),
+            near=nearly_spent(in_force, keys),
             grantable=caller.scopes,
             known_models=[model.slug for model in parts.catalog() if may_see(caller, model)] if manages else [],
             sessions=parts.sessions.of(caller.key_id, token_of(request)) if visitor.signed_in else (),

@@ -90,12 +90,14 @@ def _charts(month: Month, drawn: tuple[Group, ...]) -> list[tuple[str, str, str]
         found = month.first + timedelta(days=index)
         return f"{found.day} {found:%B}"
 
-    def picture(name: str, title: str, values: Sequence[Sequence[float]], said: Callable[[float], str], tick: Callable[[float], str]) -> str:
+    def picture(
+        name: str, title: str, values: Sequence[Sequence[float]], said: Callable[[float], str], tick: Callable[[float], str], whole: bool = False
+    ) -> str:
         layers = [Layer(colour=colour, values=each) for colour, each in zip(_COLOURS, values, strict=False)]
-        return month_chart(name, f"{title}, {month.title}", layers, said, tick, day)
+        return month_chart(name, f"{title}, {month.title}", layers, said, tick, day, whole=whole)
 
     cost, asked = "Cost by day", "Requests by day"
     return [
         (cost, picture("usage-cost", cost, [group.cost_usd for group in drawn], usd, usd), "It cost nothing: no price is known of the targets that were used."),
-        (asked, picture("usage-requests", asked, [group.requests for group in drawn], lambda value: plural(value, "request"), short), ""),
+        (asked, picture("usage-requests", asked, [group.requests for group in drawn], lambda value: plural(value, "request"), short, whole=True), ""),
     ]

@@ -79,7 +79,6 @@ class Catalogue:
             choices=choices,
             options=_options(wanted, choices),
             wider=_wider(cards, wanted) if not found else [],
-            hidden=sum(1 for model in catalog if not may_see(None, model)) if visitor.principal is None else 0,
             calls=_calls([card.model for card in cards], base_of(parts.settings, request)),
             min_samples=MIN_SAMPLES,
             yardstick=yardstick,
@@ -90,7 +89,7 @@ class Catalogue:
     async def phases(self, exchange: Exchange) -> Response:
         """GET /web/phases: the phase of every model that is not cold, of those the visitor may see."""
         parts = self._parts
-        principal = parts.visitors.of(exchange.request).principal
+        principal = parts.visitors.of(exchange.request, used=False).principal  # a page that is left open asks again and again
         found = phases_of(parts.life.deployments())
         seen = {model.slug for model in parts.catalog() if model.slug in found and may_see(principal, model)}
         phases = {slug: phase for slug, phase in found.items() if slug in seen}

@@ -14,7 +14,7 @@ from emberank.dialects.forge import Pin
 from emberank.forge.answers import Row
 from emberank.forge.asked import FILTERS, Asked
 from emberank.forge.callers import check_scope
-from emberank.forge.catalog import Catalog, Model
+from emberank.forge.catalog import Model
 from emberank.forge.family_routes import FamilyRoutes
 from emberank.forge.model_routes import baseline_of, entry, routes_to, target_table, why_not
 from emberank.forge.parts import Parts
@@ -24,6 +24,7 @@ from emberank.forge.targets import Target
 from emberank.forge.web.addresses import base_of
 from emberank.forge.web.gate import Gate
 from emberank.forge.web.model.facts import day, facts_of, links_of
+from emberank.forge.web.model.glance import glance
 from emberank.forge.web.model.pictures import pictures
 from emberank.forge.web.model.remedies import REMEDIES
 from emberank.forge.web.model.selection import Selection, selection_of
@@ -31,17 +32,16 @@ from emberank.forge.web.model.steps import steps
 from emberank.forge.web.model.targets_table import lines, price_sources, published_lines, sources
 from emberank.forge.web.page import Pages
 from emberank.forge.web.playground.form import playground_of
-from emberank.forge.web.sight import may_see
+from emberank.forge.web.sight import GUEST, seen_as, seen_by
 from emberank.forge.web.visitor import Visitor
 from emberank.serving.exchange import Exchange, Handler
 
-_GUEST = Principal(key_id="visitor", name="visitor", digest="", scopes=("read",))
 STARTERS: tuple[Scope, ...] = ("inference", "manage")  # who may start may send requests: the first one starts it too
 GROUPS = (
+    ("request", "The request itself"),
     ("check", "One-block API check"),
     ("setup", "Setup and .env"),
     ("preflight", "Preflight URLs and commands"),
-    ("request", "The request itself"),
     ("config", "Configuration of other programs"),
     ("deploy", "Deploy it yourself"),
 )
@@ -75,16 +75,14 @@ class ModelPage:
         request, visitor = exchange.request, self._gate.visitor(exchange.request)
         name = request.path_params["slug"]
         try:
-            model = self._parts.catalog().resolve(name)
+            model = seen_as(visitor.principal, self._parts.catalog(), name)
         except ModelNotFound:
-            return self._missing(visitor, name)
-        if not may_see(visitor.principal, model):
-            return self._missing(visitor, name)
+            return missing_model(self._parts, self._pages, visitor, name)
         exchange.model = model.slug
         selection = selection_of(model.slug, request.query_params.multi_items())
         if name != model.slug:
             return RedirectResponse(selection.page, 307)
-        looked = look(self._parts, visitor.principal or _GUEST, selection)
+        looked = look(self._parts, visitor.principal or GUEST, selection)
         status = 404 if looked.problems else 200
         values = self._values(looked, visitor, base_of(self._parts.settings, request))
         return self._pages.render("model.html", title=model.title, visitor=visitor, active="catalog", status=status, **values)
@@ -97,18 +95,14 @@ class ModelPage:
             if visitor.principal is None:
                 raise Unauthorized("you are not signed in, or your session has ended: sign in, and send it again")
             check_scope(visitor.principal, *STARTERS)
-            selection = selection_of(exchange.request.path_params["slug"], [(name, form.get(name)) for name in FILTERS])
+            model = seen_as(visitor.principal, self._parts.catalog(), exchange.request.path_params["slug"])
+            selection = selection_of(model.slug, [(name, form.get(name)) for name in FILTERS])
             asked = self._parts.ask(visitor.principal, selection.slug, selection.pin)
             FamilyRoutes(self._parts).wake(asked, visitor.principal)
         except EmberankError as error:
             return self._pages.error(error.http_status, "It was not started", error.message, visitor=visitor)
-        exchange.model = asked.model.slug
-        return RedirectResponse(replace(selection, slug=asked.model.slug).page + "#status", 303)
-
-    def _missing(self, visitor: Visitor, name: str) -> Response:
-        known = Catalog([model for model in self._parts.catalog() if may_see(visitor.principal, model)])
-        values = {"name": name[:200], "near": known.near(name)}
-        return self._pages.render("model_missing.html", title="No such model", visitor=visitor, active="catalog", status=404, **values)
+        exchange.model = model.slug
+        return RedirectResponse(selection.page + "#status", 303)
 
     def _values(self, looked: Looked, visitor: Visitor, base: str) -> dict[str, Any]:
         parts, asked, selection = self._parts, looked.asked, looked.selection
@@ -135,6 +129,7 @@ class ModelPage:
             "remedies": dict(REMEDIES),
             "base": base,
             "playground": playground_of(parts, looked.whole, selection, visitor, base, page=f"{selection.page}#playground"),
+            "glance": glance(table, selection),
             "table": table,
             "lines": lines(table, selection),
             "published": published,
@@ -148,6 +143,12 @@ class ModelPage:
             "may_start": visitor.principal is not None and bool(set(STARTERS) & set(visitor.principal.scopes)),
             "can_start": any(offer.runnable for offer in asked.here),
         }
+
+
+def missing_model(parts: Parts, pages: Pages, visitor: Visitor, name: str) -> Response:
+    """The page for a name that no model has, or none that this visitor may see: with those that are like it."""
+    values = {"name": name[:200], "near": seen_by(visitor.principal, parts.catalog()).near(name)}
+    return pages.render("model_missing.html", title="No such model", visitor=visitor, active="catalog", status=404, **values)
 
 
 def look(parts: Parts, caller: Principal, selection: Selection) -> Looked:

@@ -30,7 +30,7 @@ _PROBE = "Measure it: `emberank probe {slug}` sends the runs that a figure needs
 class Step:
     """One step. `answer` is JSON, empty where the request would change something; `body` is what a POST sends.
 
-    `ok` is None where nothing was asked; `todo` says what helps where it is not well.
+    `ok` is None where nothing was asked, or nothing is known yet; `todo` says what helps where it is not well.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Step:
 class Verdict:
     """What an answer comes to, in words."""
 
-    ok: bool
+    ok: bool | None
     result: str
     todo: str = ""
 
@@ -140,8 +140,9 @@ def _reliability(found: Row) -> Verdict:
         return Verdict(ok=True, result=f"{found['reliability_status'].capitalize()}: {found['readiness']}.{best}")
     row: Row = found["rows"][0] if found["rows"] else {"message": "there is no such target", "reason": None, "runnable": False}
     why = f" {_sentence(row['message'])}" if row["message"] else ""
-    todo = remedy(row["reason"]) or (_PROBE.format(slug=found["slug"]) if row["runnable"] else "Choose another target in the table below.")
-    return Verdict(ok=False, result=f"{found['reliability_status'].capitalize()}: {found['readiness']}.{why}", todo=todo)
+    unmeasured = row["runnable"] and not remedy(row["reason"])
+    todo = _PROBE.format(slug=found["slug"]) if unmeasured else remedy(row["reason"]) or "Choose another target in the table below."
+    return Verdict(ok=None if unmeasured else False, result=f"{found['reliability_status'].capitalize()}: {found['readiness']}.{why}", todo=todo)
 
 
 def _estimate(found: Row) -> Verdict:
@@ -149,7 +150,7 @@ def _estimate(found: Row) -> Verdict:
     if not found["runnable"]:
         return Verdict(ok=False, result=f"{where}: {found['reason']}.", todo="Choose another target in the table below.")
     if found["estimated_warm_request_ms"] is None:
-        return Verdict(ok=False, result=f"{where}: no estimate yet; {found['message']}.")
+        return Verdict(ok=None, result=f"{where}: no estimate yet; {found['message']}.")
     warm = f"warm {ms(found['estimated_warm_request_ms'])}, {usd(found['estimated_warm_request_cost_usd'])}"
     cold = f"first, cold {ms(found['estimated_cold_request_ms'])}, {usd(found['estimated_cold_request_cost_usd'])}"
     return Verdict(ok=True, result=f"{where}: {warm}; {cold}; confidence {found['confidence']}, n = {found['samples']['model_ms']}.")

@@ -15,6 +15,7 @@ from emberank.forge.asked import Asked
 from emberank.forge.catalog import Model, Version
 from emberank.forge.parts import Parts
 from emberank.forge.random_weights import has_random_weights
+from emberank.forge.web.model.remedies import REMEDIES
 from emberank.forge.web.model.selection import Selection
 from emberank.forge.web.playground.samples import Sample, samples_of
 from emberank.forge.web.sight import may_see
@@ -80,6 +81,7 @@ def playground_of(parts: Parts, asked: Asked, selection: Selection, visitor: Vis
         "dimensions": dimensions,
         "samples": [asdict(sample) for sample in samples],
         "others": others,
+        "remedies": REMEDIES,
         "sign_in": sign_in,
         "signed_in": principal is not None,
         "may_run": may_run,
@@ -101,7 +103,7 @@ def playground_of(parts: Parts, asked: Asked, selection: Selection, visitor: Vis
         calibrated=version.calibration is not None,
         dimensions=dimensions,
         others=others,
-        other=next((slug for slug, _ in others if slug == other), ""),
+        other=next((slug for slug in (model.slug, *(slug for slug, _ in others)) if slug == other), ""),
         signed_in=principal is not None,
         may_run=may_run,
         sign_in=sign_in,

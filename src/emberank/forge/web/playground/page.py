@@ -7,20 +7,16 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse, Response
 
 from emberank.contract.errors import ModelNotFound
-from emberank.contract.fleet import Principal
-from emberank.forge.catalog import Catalog
 from emberank.forge.parts import Parts
 from emberank.forge.web.addresses import base_of
 from emberank.forge.web.gate import Gate
-from emberank.forge.web.model.page import look
+from emberank.forge.web.model.page import look, missing_model
 from emberank.forge.web.model.selection import selection_of
 from emberank.forge.web.page import Pages
 from emberank.forge.web.playground.form import address_of, playground_of, task_word
-from emberank.forge.web.sight import may_see
-from emberank.forge.web.visitor import Visitor
+from emberank.forge.web.sight import GUEST, may_see, seen_as
 from emberank.serving.exchange import Exchange, Handler
 
-_GUEST = Principal(key_id="visitor", name="visitor", digest="", scopes=("read",))
 _LONGEST_QUERY = 400  # characters that a sign-in carries along
 
 
@@ -48,15 +44,13 @@ class PlaygroundPage:
         visitor = self._gate.visitor(request)
         name, query = request.path_params["slug"], request.query_params.multi_items()
         try:
-            model = parts.catalog().resolve(name)
+            model = seen_as(visitor.principal, parts.catalog(), name)
         except ModelNotFound:
-            return self._missing(visitor, name)
-        if not may_see(visitor.principal, model):
-            return self._missing(visitor, name)
+            return missing_model(parts, self._pages, visitor, name)
         exchange.model = model.slug
         if name != model.slug:
             return RedirectResponse(address_of(model.slug) + (f"?{urlencode(query)}" if query else ""), 307)
-        looked = look(parts, visitor.principal or _GUEST, selection_of(model.slug, query))
+        looked = look(parts, visitor.principal or GUEST, selection_of(model.slug, query))
         here = request.url.path + (f"?{request.url.query}" if request.url.query and len(request.url.query) <= _LONGEST_QUERY else "")
         other = dict(query).get("with", "")
         playground = playground_of(parts, looked.whole, looked.selection, visitor, base_of(parts.settings, request), page=here, other=other)
@@ -72,8 +66,3 @@ class PlaygroundPage:
             page=looked.selection.page,
             playground=playground,
         )
-
-    def _missing(self, visitor: Visitor, name: str) -> Response:
-        known = Catalog([model for model in self._parts.catalog() if may_see(visitor.principal, model)])
-        values = {"name": name[:200], "near": known.near(name)}
-        return self._pages.render("model_missing.html", title="No such model", visitor=visitor, active="catalog", status=404, **values)

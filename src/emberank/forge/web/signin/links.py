@@ -5,10 +5,11 @@ In memory: a link does not outlive the forge that printed it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 LASTS_S = 900.0
 MOST = 20  # links that may be open at once; the oldest makes room
@@ -31,12 +32,21 @@ class Links:
         return token
 
     def is_open(self, token: str) -> bool:
-        """Whether `take` would take it now."""
+        """Whether it could be used now."""
         return self._ends.get(_digest(token), float("-inf")) > self._clock()
 
-    def take(self, token: str) -> bool:
-        """Use it up; False when it was used, is too old, or never was one."""
-        return self._ends.pop(_digest(token), float("-inf")) > self._clock()
+    @contextlib.contextmanager
+    def taken(self, token: str) -> Iterator[bool]:
+        """Use it up, unless what runs inside fails; False when it was used, is too old, or never was one."""
+        digest = _digest(token)
+        ends = self._ends.pop(digest, float("-inf"))
+        opens = ends > self._clock()
+        try:
+            yield opens
+        except BaseException:  # also when whoever used it has gone before they had the answer
+            if opens:
+                self._ends[digest] = ends
+            raise
 
 
 def link_at(base: str, token: str) -> str:

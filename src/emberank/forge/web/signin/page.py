@@ -75,9 +75,8 @@ class SignIn:
             notice = f"Too many tries. Wait {math.ceil(wait_s)} seconds, then try again."
             return await self.form(exchange, after, notice=notice, status=429, retry_after_s=wait_s)
         if form.get("token"):
-            if not self._parts.links.take(form.get("token")):
-                return await self.form(exchange, after, notice=_VOID, status=410)
-            return await self.begin(exchange, ADMIN, after)
+            with self._parts.links.taken(form.get("token")) as opens:
+                return await (self.begin(exchange, ADMIN, after) if opens else self.form(exchange, after, notice=_VOID, status=410))
         try:
             principal = self._parts.keys.verify(form.get("key").encode("utf-8", "replace"))
         except Unauthorized as error:

@@ -139,7 +139,8 @@ const FAILED = {
 export function failure(run) {
   const error = run.error ?? { status: run.status, message: null, retryAfterS: null };
   const after = number(error.retryAfterS);
-  const why = error.message || FAILED[error.kind] || "Nothing was said about why.";
+  const said = error.message || FAILED[error.kind] || "Nothing was said about why.";
+  const why = /[.!?]$/.test(said) ? said : `${said}.`;
   return el(
     "section",
     { class: "answer-failure" },

@@ -13,6 +13,14 @@ follow();
 dark.addEventListener("change", follow);
 new MutationObserver(follow).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 
+// Our one-line summaries name things between backquotes, which the viewer would show as they are.
+function plain(document) {
+  for (const operations of Object.values(document.paths ?? {})) {
+    for (const operation of Object.values(operations)) if (operation.summary) operation.summary = operation.summary.replaceAll("`", "");
+  }
+  return document;
+}
+
 // Two parts drawn otherwise. A link inside the button that opens an operation cannot be told from it by keyboard: the name is words, and opening changes the address
 // as before. And what the document is called stands at the head of the page already.
 const ours = (system) => ({
@@ -20,6 +28,7 @@ const ours = (system) => ({
     DeepLink: () => ({ text }) => system.React.createElement("span", null, text),
     InfoContainer: () => () => null,
   },
+  statePlugins: { spec: { wrapActions: { updateJsonSpec: (go) => (document) => go(plain(structuredClone(document))) } } },
 });
 
 if (window.SwaggerUIBundle) {

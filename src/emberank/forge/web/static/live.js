@@ -103,7 +103,7 @@ class Feed {
 }
 
 async function answer(address) {
-  const reply = await fetch(address, { signal: AbortSignal.timeout(PATIENCE_MS) });
+  const reply = await fetch(address, { headers: { "X-Live": "1" }, signal: AbortSignal.timeout(PATIENCE_MS) }); // it is no use of a session
   if (!reply.ok) throw new Error(String(reply.status));
   return reply.json();
 }

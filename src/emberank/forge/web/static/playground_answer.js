@@ -3,8 +3,9 @@
 
 import { failure, raw, remarks, split, timing, tookOf } from "./answer_details.js";
 import { el, nameOf, note } from "./answer_parts.js";
+import { part } from "./playground_parts.js";
 
-const VIEWS = { rank: "./answer_ranking.js", embed: "./answer_vectors.js" };
+const VIEWS = { rank: "answer_ranking.js", embed: "answer_vectors.js" };
 const KINDS = { rank: "ranking", embed: "embeddings" };
 const drawing = new WeakMap(); // what each element is to show next: a view that comes late does not replace a later one
 
@@ -44,24 +45,15 @@ async function viewOf(run) {
   return view ? { kind: KINDS[task], view: view.draw(run) } : { kind: "unknown", view: away("view of this answer") };
 }
 
-let failures = 0;
-
-// A module, or null where the server has gone away since. An address that failed once is not asked for again by a browser: the next one is another.
-async function loaded(address) {
-  try {
-    return await import(failures ? `${address}?again=${failures}` : address);
-  } catch {
-    failures += 1;
-    return null;
-  }
-}
+// A module, or null where the server has gone away since.
+const loaded = (name) => part(name).catch(() => null);
 
 function away(what) {
   return note("warning", `The ${what} could not be loaded: the server is away. The raw JSON is below; run again when it is back.`);
 }
 
 async function comparisonOf(runs) {
-  const compared = await loaded("./answer_difference.js");
+  const compared = await loaded("answer_difference.js");
   const failed = runs.filter(hasFailed).length;
   const between = failed ? null : compared ? compared.difference(runs) : away("comparison");
   const words = [

@@ -9,7 +9,7 @@ const PAUSE_MS = 250;
 const byId = (id) => document.getElementById(id);
 
 export class ListDialog {
-  /** `take({items, query, how, over})` gets the texts; `how` is "replace" or "add". */
+  /** `take({items, query, how, over, long})` gets the texts, and how many were too many and too long; `how` is "replace" or "add". */
   constructor(about, take) {
     this.about = about;
     this.thing = about.task === "rank" ? "passage" : "input";
@@ -104,6 +104,7 @@ export class ListDialog {
       long ? `${long.toLocaleString("en")} longer than ${LONGEST_TEXT.toLocaleString("en")} characters and left out` : "",
       empty && kind !== "lines" && kind !== "paragraphs" ? `${empty.toLocaleString("en")} empty` : "",
     ].filter(Boolean);
+    if (!items.length) left.push("nothing of it can be used: cut it into shorter pieces");
     const first = items[0] ? ` The first: “${items[0].length > 80 ? `${items[0].slice(0, 80)}…` : items[0]}”` : "";
     const also = query && this.about.task === "rank" ? " Its query is taken as well." : "";
     byId("play-preview").textContent = `${plural(found, this.thing)}, read as ${KINDS[kind]}${left.length ? `; ${left.join("; ")}` : ""}.${also}${first}`;

@@ -1,5 +1,6 @@
 // The form in, its state out, and back; rows that are added, removed and moved, also by keyboard and by dragging. Sends nothing and keeps nothing.
 
+import { part } from "./playground_parts.js";
 import { LONGEST_TEXT, isFilled, plural } from "./playground_state.js";
 
 const FIELDS = {
@@ -38,6 +39,29 @@ export class Form {
     byId("play-version").addEventListener("change", () => this.offer());
     byId("play-add").addEventListener("click", () => this.add([{ text: "" }], { focus: true }));
     this.dragging();
+  }
+
+  focus(how) {
+    (byId("play-query") ?? byId("play-item-1")).focus(how);
+  }
+
+  /** Whether somebody has changed what the page came with. */
+  isTouched() {
+    const first = (select) => Math.max(0, [...select.options].findIndex((one) => one.defaultSelected));
+    return [...this.form.querySelectorAll("textarea, input:not([readonly]), select")].some((field) =>
+      field.tagName === "SELECT" ? field.selectedIndex !== first(field) : field.type !== "file" && field.value !== field.defaultValue,
+    );
+  }
+
+  /** Without the rows that hold nothing, where there are others. */
+  tidy() {
+    const empty = this.rows().filter((row) => !isFilled(this.itemOf(row)));
+    if (!empty.length || empty.length === this.list.children.length) return;
+    const focused = empty.some((row) => row.contains(document.activeElement));
+    for (const row of empty) row.remove();
+    this.number();
+    if (focused) byId("play-run").focus({ preventScroll: true });
+    this.changed("removed");
   }
 
   rows() {
@@ -109,7 +133,7 @@ export class Form {
     box.replaceChildren(frame, words, remove);
     box.hidden = false;
     row.querySelector("[data-play-text]").placeholder = "Text beside the image, if any";
-    import("./playground_images.js")
+    part("playground_images.js")
       .then(async ({ described, previewOf }) => {
         words.textContent = described(image);
         frame.replaceChildren((await previewOf(image)) ?? "no preview in this browser");
@@ -124,7 +148,9 @@ export class Form {
     box.hidden = true;
     row.querySelector("[data-play-text]").placeholder = "";
     row.querySelector("[data-play-text]").focus();
+    this.count();
     this.changed("removed");
+    this.say("The image was removed.", { undo: true });
   }
 
   /** Names and numbers of the rows, after something was added, removed or moved. */
@@ -161,7 +187,10 @@ export class Form {
     if (!button || !row) return;
     if (button.dataset.playMove) this.move(row, Number(button.dataset.playMove), button);
     else if ("playRemove" in button.dataset) this.remove(row);
-    else if ("playUnimage" in button.dataset) this.unshow(row);
+    else if ("playUnimage" in button.dataset) {
+      this.changed("before");
+      this.unshow(row);
+    }
   }
 
   keyed(event) {

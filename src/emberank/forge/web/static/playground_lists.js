@@ -1,15 +1,18 @@
 // Pasted text or a file's text in, the passages that it holds out. Pure: knows no page.
 
+const HEAD = 100_000; // characters by which it is found out what a text is
+const LOOKED_AT = 50; // rows by which it is found out which column is text
 const FIELDS = ["text", "passage", "content", "document", "body", "input", "sentence"];
+const TITLE = "title"; // stands before its text
 const LISTS = ["passages", "documents", "input", "inputs", "texts", "sentences", "items", "data"];
 export const KINDS = {
   auto: "found out from the text",
   lines: "one per line",
   paragraphs: "paragraphs between blank lines",
-  json: "JSON array",
+  json: "JSON",
   jsonl: "JSON, one value per line",
-  csv: "CSV: its text column, else the first",
-  tsv: "TSV: its text column, else the first",
+  csv: "CSV: its text column, else the longest",
+  tsv: "a table from a spreadsheet (TSV): its text column, else the longest",
 };
 
 /**
@@ -62,10 +65,19 @@ function guess(text, name) {
       }
     }
   }
-  const head = start.slice(0, 100_000);
-  if (/\n[ \t\r]*\n/.test(head.trimEnd())) return "paragraphs";
-  const lines = head.split("\n", 50).filter((line) => line.trim());
-  return lines.length > 1 && lines.every((line) => line.includes("\t")) ? "tsv" : "lines";
+  const head = start.slice(0, HEAD);
+  if (isTable(head, start.length > HEAD)) return "tsv";
+  return /\n[ \t\r]*\n/.test(head.trimEnd()) ? "paragraphs" : "lines";
+}
+
+// As spreadsheets put it on the clipboard: as many cells in every row, or one cell each, of which those with line breaks stand in quotation marks.
+function isTable(head, more) {
+  const rows = table(head);
+  const filled = (more ? rows.slice(0, -1) : rows).filter((row) => row.some((cell) => cell.trim()));
+  if (!filled.length) return false;
+  const [wide] = filled.map((row) => row.length);
+  if (wide > 1) return filled.length > 1 && filled.every((row) => row.length === wide);
+  return filled.every((row) => row.length === 1) && filled.some(([cell]) => cell.includes("\n")) && head.includes('"');
 }
 
 const READERS = {
@@ -87,8 +99,17 @@ const READERS = {
     return fromJson(values, answer);
   },
   csv: (text) => column(rowsOf(text, ",")),
-  tsv: (text) => column(rowsOf(text, "\t")),
+  tsv: (text) => column(table(text)),
 };
+
+// Cells between tabs. Where quotation marks are only text they stay.
+function table(text) {
+  try {
+    return rowsOf(text, "\t", { strict: true });
+  } catch {
+    return text.split(/\r\n|\r|\n/).map((line) => line.split("\t"));
+  }
+}
 
 function parsed(text) {
   try {
@@ -108,6 +129,8 @@ function fromJson(value, answer) {
       answer.query = textOf(value.query ?? "").trim();
       return list.map(textOf);
     }
+    const single = LISTS.map((name) => value[name]).find((one) => typeof one === "string");
+    if (single !== undefined) return [single];
   }
   throw new Unreadable("This JSON is no array. Send [\"…\", \"…\"], or an object with passages, documents or input.");
 }
@@ -116,19 +139,33 @@ function textOf(value) {
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (!value || typeof value !== "object") return "";
-  const named = FIELDS.map((name) => value[name]).find((one) => typeof one === "string");
-  return named ?? Object.values(value).find((one) => typeof one === "string") ?? "";
+  const named = FIELDS.map((name) => value[name]).find((one) => typeof one === "string" && one.trim());
+  if (named !== undefined) return titled(value[TITLE], named);
+  return typeof value[TITLE] === "string" ? value[TITLE] : (Object.values(value).find((one) => typeof one === "string") ?? "");
 }
+
+const titled = (title, text) => (typeof title === "string" && title.trim() && !text.startsWith(title) ? `${title.trim()}\n${text}` : text);
 
 function column(rows) {
   if (!rows.length) return [];
   const head = rows[0].map((cell) => cell.trim().toLowerCase());
+  const title = head.indexOf(TITLE);
   const named = head.findIndex((cell) => FIELDS.includes(cell));
-  return named < 0 ? rows.map((row) => row[0] ?? "") : rows.slice(1).map((row) => row[named] ?? "");
+  if (named >= 0) return rows.slice(1).map((row) => titled(row[title], row[named] ?? ""));
+  if (title >= 0) return rows.slice(1).map((row) => row[title] ?? "");
+  const longest = longestOf(rows.slice(0, LOOKED_AT));
+  return rows.map((row) => row[longest] ?? "");
+}
+
+// Where most of the text is: beside it stand numbers and names.
+function longestOf(rows) {
+  const sizes = [];
+  for (const row of rows) row.forEach((cell, i) => (sizes[i] = (sizes[i] ?? 0) + cell.length));
+  return sizes.indexOf(Math.max(...sizes));
 }
 
 // Cells between separators; in quotes a cell may hold separators, line breaks and doubled quotes.
-function rowsOf(text, separator) {
+function rowsOf(text, separator, { strict = false } = {}) {
   const rows = [];
   let row = [];
   let at = 0;
@@ -148,7 +185,9 @@ function rowsOf(text, separator) {
       }
     }
     const from = at;
+    const isQuoted = at > 0 && text[at - 1] === '"' && cell !== "";
     while (at < size && text[at] !== separator && text[at] !== "\n" && text[at] !== "\r") at += 1;
+    if (strict && isQuoted && at > from) throw new Unreadable(`Row ${rows.length + 1} goes on after a closing quotation mark.`);
     row.push(cell + text.slice(from, at));
     if (text[at] === separator) {
       at += 1;

@@ -1,10 +1,11 @@
 // The phases of a run and what went wrong with it in, the words and marks beside the answer out. Knows no form.
 
-import { faultOf } from "./playground_request.js";
+import { faultOf, waitWords } from "./playground_request.js";
 
 const TICK_MS = 100;
 const byId = (id) => document.getElementById(id);
 const seconds = (ms) => (ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`);
+const AGAIN = "Held: a start has failed, and another one is tried.";
 const WORDS = {
   held: "Held: the model is cold, and a place is being found for it.",
   starting: "Starting the model.",
@@ -16,23 +17,33 @@ export class Progress {
     this.panel = byId("play-answer-panel");
     this.steps = [...byId("play-phases").querySelectorAll("[data-play-step]")];
     this.timer = 0;
+    this.waiting = 0;
     this.said = "";
   }
 
   begin() {
     this.began = performance.now();
     this.panel.dataset.state = "running";
+    this.settle();
     byId("play-fault").replaceChildren();
     byId("play-clock").textContent = seconds(0);
     clearInterval(this.timer);
     this.timer = setInterval(() => (byId("play-clock").textContent = seconds(performance.now() - this.began)), TICK_MS);
   }
 
+  /** On its way, and nothing is known of the model yet. */
+  sent() {
+    for (const step of this.steps) delete step.dataset.state;
+    byId("play-progress").hidden = true;
+    this.say("Sent.");
+  }
+
   /** `name` is a phase; `endpoint` what the server says of the endpoint that is meant, or null; `who` is said where there are two. */
   see({ name, endpoint, who = "" }) {
     const at = this.steps.findIndex((step) => step.dataset.playStep === name);
     this.steps.forEach((step, i) => (step.dataset.state = i < at ? "done" : i === at ? "now" : "to come"));
-    this.say([who && `${who}:`, WORDS[name], this.about(name, endpoint)].filter(Boolean).join(" "));
+    const words = name === "held" && endpoint?.phase === "FAILED" ? AGAIN : WORDS[name];
+    this.say([who && `${who}:`, words, this.about(name, endpoint)].filter(Boolean).join(" "));
     const percent = name === "starting" ? endpoint?.progress?.percent : null;
     const bar = byId("play-progress");
     bar.hidden = name === "running";
@@ -67,7 +78,7 @@ export class Progress {
   /** `phases` are those that the run went through. */
   end(words, phases = []) {
     clearInterval(this.timer);
-    byId("play-clock").textContent = seconds(performance.now() - this.began);
+    byId("play-clock").textContent = ""; // the words say how long it took
     this.panel.dataset.state = "done";
     byId("play-progress").hidden = true;
     for (const step of this.steps) {
@@ -79,11 +90,12 @@ export class Progress {
 
   /** What happened and what to do, with the buttons for it. */
   fault(error, about, again) {
-    const { title, message, todo, actions } = faultOf(error, about);
+    const { title, message, todo, waitS, actions } = faultOf(error, about);
     const box = document.createElement("div");
     box.className = "error play-error";
     box.dataset.playStatus = String(error.kind ?? error.status);
-    box.append(...[["strong", title], ["p", message], ["p", todo]].filter(([, words]) => words).map(([tag, words]) => Object.assign(document.createElement(tag), { textContent: words })));
+    box.append(line("strong", title), ...[message, todo].filter(Boolean).map((words) => line("p", words)));
+    if (waitS) box.append(this.countdown(waitS));
     const bar = document.createElement("div");
     bar.className = "play-bar";
     if (actions.includes("signin")) {
@@ -99,4 +111,41 @@ export class Progress {
     if (bar.children.length) box.append(bar);
     byId("play-fault").replaceChildren(box);
   }
+
+  /** How long it is until it may be tried again. The seconds are for the eye: a screen reader is told the beginning and the end. */
+  countdown(waitS) {
+    const until = performance.now() + waitS * 1000;
+    const words = line("p", waitWords(waitS));
+    words.className = "num";
+    words.setAttribute("role", "timer");
+    words.setAttribute("aria-live", "off");
+    words.dataset.playWait = "";
+    this.settle();
+    this.waiting = setInterval(() => {
+      const left = Math.ceil((until - performance.now()) / 1000);
+      if (left <= 0) {
+        this.settle();
+        words.setAttribute("aria-live", "polite");
+      }
+      words.textContent = waitWords(left);
+    }, 1000);
+    return words;
+  }
+
+  /** The answer that is below is not that of this run. */
+  older() {
+    byId("play-fault").append(Object.assign(line("p", "Below is the answer of the run before."), { className: "small muted" }));
+  }
+
+  /** Counts no more. */
+  settle() {
+    clearInterval(this.waiting);
+  }
+}
+
+// What stands between backquotes is code.
+function line(tag, words) {
+  const made = document.createElement(tag);
+  made.append(...words.split("`").map((part, i) => (i % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part)));
+  return made;
 }

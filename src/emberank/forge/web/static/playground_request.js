@@ -94,17 +94,30 @@ export function curlOf(about, body, timeoutS, json = JSON.stringify(body, null, 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /**
- * What happened and what to do: {title, message, todo, actions}; `actions` are of "again", "signin", "change".
- * `error` is a run's: status 0 when nothing was answered, `kind` "cancelled", "deadline" or "network" then.
+ * What happened and what to do: {title, message, todo, waitS, actions}; `waitS` is in how many seconds it may be tried again, or null; `actions` are of "again", "signin", "change".
+ * `error` is a run's: status 0 when nothing was answered, `kind` "cancelled", "deadline", "network" or "unshown" then. What is between backquotes in `todo` is code.
  */
 export function faultOf(error, about) {
   const said = error.message ? sentence(error.message) : "";
   const found = FAULTS[error.kind ?? error.status] ?? (error.status >= 500 ? FAULTS[500] : FAULTS[400]);
-  const { title, todo, actions } = found(error, about);
-  return { title, message: said, todo, actions };
+  const { title, todo, actions, waits } = found(error, about);
+  const waitS = waits && error.retryAfterS ? Math.ceil(error.retryAfterS) : null;
+  return { title, message: said, todo: waits && !waitS ? `${todo} Try again in a moment.`.trim() : todo, waitS, actions };
 }
 
-const wait = (error) => (error.retryAfterS ? `Try again in ${plural(Math.ceil(error.retryAfterS), "second")}.` : "Try again in a moment.");
+/** "Try again in 53 s." and what it is after that. */
+export function waitWords(left) {
+  if (left <= 0) return "It can be tried again now.";
+  const [n, unit] = left < 120 ? [left, "second"] : left < 7200 ? [Math.ceil(left / 60), "minute"] : left < 172_800 ? [Math.ceil(left / 3600), "hour"] : [Math.ceil(left / 86_400), "day"];
+  return `Try again in ${plural(n, unit)}.`;
+}
+
+// What to do about a reason that a message names, as the model's page has it.
+function remedyOf(error, about) {
+  const reason = Object.keys(about.remedies ?? {}).find((each) => new RegExp(`\\b${each}\\b`).test(error.message ?? ""));
+  return reason ? about.remedies[reason] : "";
+}
+
 const FAULTS = {
   cancelled: () => ({ title: "Cancelled", todo: "The request was taken back and its place is free again.", actions: ["again"] }),
   deadline: () => ({ title: "It took longer than the deadline", todo: "Run again: a start goes on in the meantime. Or choose a longer deadline under Options.", actions: ["again"] }),
@@ -114,8 +127,13 @@ const FAULTS = {
     actions: ["again"],
   }),
   unreadable: () => ({ title: "The answer could not be read", todo: "Something between this browser and the server changed it. Run again.", actions: ["again"] }),
+  unshown: () => ({
+    title: "The answer could not be shown",
+    todo: "It came, but the part of this page that shows it did not: the server went away. What you typed is still here: run again when it is back.",
+    actions: ["again"],
+  }),
   400: () => ({ title: "The request was refused", todo: "Change what it names and run again.", actions: ["change"] }),
-  401: () => ({ title: "You are not signed in any more", todo: "Sign in in a new tab, come back to this one and run again. Nothing here is lost.", actions: ["signin", "again"] }),
+  401: (_, about) => ({ title: about.signed_in === false ? "You are not signed in" : "You are not signed in any more", todo: "Sign in in a new tab, come back to this one and run again. Nothing here is lost.", actions: ["signin", "again"] }),
   403: (error) =>
     /scope|model/.test(error.message ?? "")
       ? { title: "Your key does not allow this", todo: "Sign in with a key that has the scope inference and may use this model.", actions: ["signin", "again"] }
@@ -124,10 +142,20 @@ const FAULTS = {
   408: () => FAULTS.deadline(),
   409: () => ({ title: "It cannot run there", todo: "Choose another target, or any that is available.", actions: ["change", "again"] }),
   413: () => ({ title: "The request is too large", todo: "Remove passages or images, or make the images smaller.", actions: ["change"] }),
-  429: (error) => ({ title: "Too much at one time", todo: `${wait(error)} The limit is of your key, its budget, or of the server.`, actions: ["again"] }),
-  500: (error) => ({ title: "The server failed", todo: wait(error), actions: ["again"] }),
-  503: (error) => ({ title: "It could not be started or reached", todo: `${wait(error)} Another target may work at once.`, actions: ["again"] }),
+  429: (error) =>
+    /budget/.test(error.message ?? "")
+      ? { title: "The budget is used up", todo: "", actions: ["signin", "again"], waits: true }
+      : { title: "Too much at one time", todo: "", actions: ["again"], waits: true },
+  500: () => ({ title: "The server failed", todo: "", actions: ["again"], waits: true }),
+  503: (error, about) => {
+    const remedy = remedyOf(error, about);
+    const elsewhere = / on .+ in /.test(error.message ?? "") ? "Another target may work at once." : "";
+    return { title: "It could not be started or reached", todo: remedy || elsewhere, actions: ["again"], waits: !remedy };
+  },
   504: () => FAULTS.deadline(),
 };
 
-const sentence = (text) => text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+function sentence(text) {
+  const first = /^[a-z]+[:,;]?( |$)/.test(text) ? text[0].toUpperCase() : text[0]; // a name keeps its letters
+  return first + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+}

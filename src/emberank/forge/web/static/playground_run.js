@@ -7,7 +7,8 @@ const UNKNOWN_MS = 80; // what a page has heard of the model before is known at 
 
 /**
  * Send it: {model: {slug, title, task}, target, body, csrf, deadlineS, signal, version, onPhase}. Answers a run as playground_answer.js shows it.
- * `onPhase({name, endpoint})` is called as soon as something is known, and whenever it changed; `endpoint` is what the server says of the target that is being started, or null.
+ * `onPhase({name, endpoint})` is called as soon as something is known, and whenever it changed; `name` is empty while nothing is known,
+ * `endpoint` what the server says of the target that is being started, or null.
  */
 export async function send({ model, target, body, csrf, deadlineS, signal, version, onPhase }) {
   const began = performance.now();
@@ -57,11 +58,11 @@ function read(run, text, ok) {
   if (ok) run.error.kind = "unreadable";
 }
 
-// Until something is known of the model a request counts as running; what is said of it puts that right.
+// A request of whose model nothing was heard until its end counts as running.
 function phaseTrack(began, onPhase) {
   const phases = [{ name: "running", from: began }];
   let known = false;
-  const unknown = setTimeout(() => onPhase({ name: "running", endpoint: null }), UNKNOWN_MS);
+  const unknown = setTimeout(() => onPhase({ name: "", endpoint: null }), UNKNOWN_MS);
 
   function enter(name, endpoint) {
     const last = phases.at(-1);
@@ -83,6 +84,7 @@ function phaseTrack(began, onPhase) {
     end(run) {
       clearTimeout(unknown);
       const ended = began + run.elapsedMs;
+      if (run.status >= 400 && run.status < 500) return []; // refused before it came to a model
       // Warm all the time, whatever a late word about the model said.
       if (run.answer && Number(run.headers["x-emberank-cold-start-ms"] ?? 0) === 0) return [{ name: "running", ms: run.elapsedMs }];
       return phases.map((one, i) => ({ name: one.name, ms: (phases[i + 1]?.from ?? ended) - one.from }));

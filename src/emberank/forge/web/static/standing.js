@@ -1,6 +1,6 @@
 // A model's status as the API has it in, the words of the status panel out. Texts change in their places: nothing moves, and nothing that is selected is lost.
 
-import { NOTHING, ms, plural, seconds, write } from "./words.js";
+import { NOTHING, ms, plural, seconds, sentence, write } from "./words.js";
 
 const panel = document.getElementById("status");
 const list = document.getElementById("endpoints");
@@ -91,7 +91,7 @@ export function show(status) {
     phase.textContent = status.phase.toLowerCase();
   }
   const many = status.endpoints.length > 1 ? `${plural(status.endpoints.length, "endpoint")}.` : "";
-  write(panel.querySelector('[data-field="message"]'), status.message ? `Not running: ${status.message}.` : many);
+  write(panel.querySelector('[data-field="message"]'), status.message ? sentence(status.message) : many);
   draw();
 }
 

@@ -33,11 +33,13 @@ const VERDICTS = {
     if (found.supported_rows) return { ok: true, said: said + best };
     const [row] = found.rows;
     if (!row) return { ok: false, said: `${said} There is no such target.`, todo: ELSEWHERE };
-    return { ok: false, said: `${said} ${sentence(row.message)}`, todo: remedy(row.reason) || (row.runnable ? MEASURE : ELSEWHERE) };
+    const help = remedy(row.reason);
+    const unmeasured = row.runnable && !help;
+    return { ok: unmeasured ? null : false, said: `${said} ${sentence(row.message)}`, todo: unmeasured ? MEASURE : help || ELSEWHERE };
   },
   estimate(found) {
     if (!found.runnable) return { ok: false, said: `${on(found)}: ${found.reason}.`, todo: ELSEWHERE };
-    if (found.estimated_warm_request_ms === null) return { ok: false, said: `${on(found)}: no estimate yet; ${found.message}.` };
+    if (found.estimated_warm_request_ms === null) return { ok: null, said: `${on(found)}: no estimate yet; ${found.message}.` };
     const warm = `warm ${ms(found.estimated_warm_request_ms)}, ${usd(found.estimated_warm_request_cost_usd)}`;
     const cold = `first, cold ${ms(found.estimated_cold_request_ms)}, ${usd(found.estimated_cold_request_cost_usd)}`;
     return { ok: true, said: `${on(found)}: ${warm}; ${cold}; confidence ${found.confidence}, n = ${found.samples.model_ms}.` };
@@ -87,7 +89,7 @@ function drawDone() {
 function tell(step, { ok = null, said, todo = "", word, link }) {
   const place = step.querySelector("[data-result]");
   place.dataset.ok = ok === null ? "" : ok ? "yes" : "no";
-  place.querySelector(".verdict").textContent = word ?? (ok ? "Ok" : "Not ok");
+  place.querySelector(".verdict").textContent = word ?? (ok === null ? "Not yet" : ok ? "Ok" : "Not ok");
   write(place.querySelector("[data-said]"), said);
   const what = place.querySelector("[data-todo]");
   write(what, todo);
@@ -142,7 +144,7 @@ async function run(step) {
     const answer = await ask(step);
     const verdict = answer.ok ? verdictOf(step, await answer.json()) : await refused(answer);
     if (verdict) tell(step, verdict);
-    if (verdict?.ok !== undefined && verdict.ok !== null) tick(name, verdict.ok);
+    if (verdict?.ok !== undefined) tick(name, verdict.ok);
   } catch (error) {
     const late = error.name === "TimeoutError";
     tell(step, { ok: false, said: late ? "No answer within 30 seconds." : "The server cannot be reached.", todo: "What you chose stays. Try again in a moment." });

@@ -142,7 +142,6 @@ class Status:
             "running": len(all_seen),
             "cold": [(model, can_start(parts, model)) for model in listed[: wanted.rows]],
             "cold_left": len(listed[wanted.rows :]),
-            "hidden": sum(1 for model in parts.catalog() if not may_see(None, model)) if principal is None else 0,
             "may_start": bool(set(STARTERS) & scopes),
             "may_manage": "manage" in scopes,
             "may_look": bool(_LOOKERS & scopes),

@@ -127,7 +127,7 @@ class PoolLine:
     @property
     def place(self) -> str:
         """What there are `slots` of."""
-        return "GPU" if self.unit == "VRAM" else "place"
+        return "GPU" if self.unit == "VRAM" else "slot"
 
 
 def pool_lines(parts: Parts, wanted: LookedFor, principal: Principal) -> list[PoolLine]:

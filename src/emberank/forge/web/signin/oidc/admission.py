@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any, Literal
 
 from emberank.contract.errors import Forbidden, SettingError
 from emberank.contract.fleet import SCOPES, Scope
 from emberank.forge.rights import Rights
 
+_LOWER = {ord(upper): upper.lower() for upper in ascii_uppercase}
 _DOMAIN = re.compile(r"[a-z0-9.-]+")
 _NAMES = ("email", "name", "preferred_username")
 _MOST_NAME = 100  # characters
@@ -83,7 +85,7 @@ def email_of(claims: Mapping[str, Any]) -> str:
     # Some send the word in the place of the value.
     if not (verified is True or verified == "true") or not isinstance(found, str):
         return ""
-    return found.strip().lower() if found.count("@") == 1 and found.isprintable() else ""
+    return _lower(found.strip()) if found.count("@") == 1 and found.isprintable() else ""
 
 
 def name_of(claims: Mapping[str, Any]) -> str:
@@ -104,13 +106,18 @@ def claim(claims: Mapping[str, Any], name: str) -> Any:
     return found
 
 
+def _lower(text: str) -> str:
+    """In lower case, as far as that is ASCII's: Unicode has signs whose lower case is an ASCII letter, and another person's address could be made of them."""
+    return text.translate(_LOWER)
+
+
 def _rule(text: str, name: str) -> Rule:
     if text.lower() == "everybody":
         return Rule("everybody")
     kind, colon, value = text.partition(":")
     if colon and value.strip() and kind in ("group", "sub"):
         return Rule("group" if kind == "group" else "sub", value.strip())
-    local, at, domain = text.lower().partition("@")
+    local, at, domain = _lower(text).partition("@")
     if at and _DOMAIN.fullmatch(domain) and local.isprintable() and " " not in local:
         return Rule("email", f"{local}@{domain}") if local else Rule("domain", domain)
     raise SettingError(f"{name}: {text[:100]!r} must be '@example.com', 'ann@example.com', 'group:NAME', 'sub:ID' or 'everybody'")
