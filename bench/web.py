@@ -1,16 +1,19 @@
 """The catalogue page and a model's page of an installation with 500 models: first byte, whole page, and what the page loads. Through `emberank up`, as a browser asks.
 
-    python bench/web.py [--models 500] [--requests 200] [--browser /usr/bin/chromium]
+    python bench/web.py [--models 500] [--requests 100] [--rounds 5] [--browser /usr/bin/chromium]
 
-The figures on the pages are made up, in a data folder of the benchmark's own. Goals: first byte at most 50 ms, assets of a page at most 100 kB, and, with
---browser, a page that can be used (its scripts have run) within 500 ms. The browser needs the package playwright.
+The figures on the pages are made up, in a data folder of the benchmark's own. Every page has its turn in every round; what is printed is the median of the
+rounds [least..most]. Goals: first byte at most 50 ms, assets of a page at most 100 kB before they are packed, and, with --browser, a page that can be used
+(its scripts have run) within 500 ms by a browser that has kept nothing. The browser needs the package playwright.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import http.client
+import os
 import re
 import signal
 import statistics
@@ -18,50 +21,96 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import load
 import report
 from emberank.forge.samples import Sample
 from emberank.forge.store import open_store
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 FIRST_BYTE_MS, USABLE_MS, ASSET_BYTES = 50.0, 500.0, 100_000
 TARGET = ("CPU", "local")
 RUNS = 12  # of each model
+WARM_UP = 5  # requests that fill what is kept
+OPENED = 5  # times in a round
 START_S, END_S = 60.0, 30.0
 _ASSET = re.compile(r'(?:src|href)="(/assets/[^"]+)"')
 _IMPORT = re.compile(r'^(?:import|export)\b[^;"(]*"\./([^"]+)"', re.MULTILINE)  # what is imported later, when it is needed, is not loaded with the page
 
 
+PAGES = {
+    "catalogue": "/",
+    "catalogue, by speed": "/?sort=speed",
+    "catalogue, searched": "/?q=passages&task=rank&sort=price",
+    "catalogue, table": "/?view=table",
+    "model page": "/models/bench-000",
+    "model page, pinned": f"/models/bench-001?model_version=v1&gpu_type={TARGET[0]}&region={TARGET[1]}",
+}
+
+
+@dataclass
+class Rounds:
+    """What one page came to, one figure a round."""
+
+    first_p50: list[float] = field(default_factory=list)
+    first_p95: list[float] = field(default_factory=list)
+    whole_p50: list[float] = field(default_factory=list)
+    usable_p50: list[float] = field(default_factory=list)
+    usable_most: list[float] = field(default_factory=list)
+    page_bytes: int = 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=500)
-    parser.add_argument("--requests", type=int, default=200, help="of each page")
-    parser.add_argument("--browser", default="", help="a Chromium that opens each page ten times")
+    parser.add_argument("--requests", type=int, default=100, help="of each page in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--browser", default="", help="a Chromium that opens each page five times a round")
     options = parser.parse_args()
-    pages = {
-        "catalogue": "/",
-        "catalogue, by speed": "/?sort=speed",
-        "catalogue, searched": "/?q=passages&task=rank&sort=price",
-        "catalogue, table": "/?view=table",
-        "model page": "/models/bench-000",
-        "model page, pinned": f"/models/bench-001?model_version=v1&gpu_type={TARGET[0]}&region={TARGET[1]}",
-    }
-    with tempfile.TemporaryDirectory() as folder, installation(Path(folder), options.models) as port:
-        cells = [("page", "first byte p50", "p95", "whole p50", "page", "its assets", "files", "kept")]
-        for name, path in pages.items():
-            first, whole, size = ask(port, path, options.requests)
-            weights = assets(port, path)
-            p95 = load.percentile(sorted(first), 0.95)
-            kept = p95 <= FIRST_BYTE_MS and sum(weights.values()) <= ASSET_BYTES
-            times = (f"{statistics.median(first):.1f} ms", f"{p95:.1f} ms", f"{statistics.median(whole):.1f} ms")
-            cells.append((name, *times, f"{size / 1e3:.0f} kB", f"{sum(weights.values()) / 1e3:.1f} kB", str(len(weights)), "yes" if kept else "NO"))
-        print(
-            f"{report.machine()}\n{options.models} models and those that ship, {options.requests} requests of each page on one connection\n\n{report.aligned(cells)}"
-        )
-        if options.browser:
-            print(f"\n{report.aligned(browsed(port, pages, options.browser))}")
+    loads = [os.getloadavg()[0]]
+    took = {name: Rounds() for name in PAGES}
+    with tempfile.TemporaryDirectory() as folder, installation(Path(folder), options.models) as port, contextlib.ExitStack() as open_:
+        browser = open_.enter_context(opened(options.browser)) if options.browser else None
+        for _ in range(options.rounds):
+            for name, path in PAGES.items():
+                ask(port, path, options.requests, took[name])
+                if browser is not None:
+                    browse(browser, port, path, took[name])
+            loads.append(os.getloadavg()[0])
+        sizes = {name: assets(port, path) for name, path in PAGES.items()}
+    print(report.machine())
+    print(
+        f"{options.models} models and those that ship; {options.rounds} rounds of {options.requests} requests of each page on one connection; load {report.spread(loads)}"
+    )
+    print(f"\n{report.aligned(table(took, sizes))}")
+    if options.browser:
+        print(f"\n{report.aligned(usable(took))}")
+
+
+def table(took: Mapping[str, Rounds], sizes: Mapping[str, Mapping[str, tuple[int, int]]]) -> Sequence[Sequence[str]]:
+    """What the server did, and what a page makes a browser load."""
+    cells = [("page", "first byte p50 ms", "p95 ms", "whole p50 ms", "page kB", "its assets kB", "as sent kB", "files", "kept")]
+    for name, page in took.items():
+        raw, sent = (sum(pair[i] for pair in sizes[name].values()) for i in (0, 1))
+        kept = statistics.median(page.first_p95) <= FIRST_BYTE_MS and raw <= ASSET_BYTES
+        times = (report.spread(page.first_p50), report.spread(page.first_p95), report.spread(page.whole_p50))
+        bytes_ = (f"{page.page_bytes / 1e3:.0f}", f"{raw / 1e3:.1f}", f"{sent / 1e3:.1f}", str(len(sizes[name])))
+        cells.append((name, *times, *bytes_, "yes" if kept else "NO"))
+    return cells
+
+
+def usable(took: Mapping[str, Rounds]) -> Sequence[Sequence[str]]:
+    cells = [("page in Chromium, nothing kept", "usable p50 ms", "slowest of five ms", "kept")]
+    for name, page in took.items():
+        kept = statistics.median(page.usable_p50) <= USABLE_MS
+        cells.append((name, report.spread(page.usable_p50), report.spread(page.usable_most), "yes" if kept else "NO"))
+    return cells
 
 
 @contextlib.contextmanager
@@ -135,69 +184,80 @@ def sample(i: int, run: int) -> Sample:
     )
 
 
-def ask(port: int, path: str, requests: int) -> tuple[list[float], list[float], int]:
+def ask(port: int, path: str, requests: int, took: Rounds) -> None:
     """Milliseconds to the first byte and to the last, and the page's bytes."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    first, whole, size = [], [], 0
-    for turn in range(requests + 5):
+    first, whole = [], []
+    for turn in range(requests + WARM_UP):
         began = time.perf_counter()
         connection.request("GET", path, headers={"Accept": "text/html"})
         answer = connection.getresponse()
         came = time.perf_counter()
-        size = len(answer.read())
+        took.page_bytes = len(answer.read())
         if answer.status != 200:
             raise RuntimeError(f"{path} answered {answer.status}")
-        if turn >= 5:  # the first ones warm up what is kept
+        if turn >= WARM_UP:
             first.append(1e3 * (came - began))
             whole.append(1e3 * (time.perf_counter() - began))
     connection.close()
-    return first, whole, size
+    took.first_p50.append(statistics.median(first))
+    took.first_p95.append(load.percentile(sorted(first), 0.95))
+    took.whole_p50.append(statistics.median(whole))
 
 
-def assets(port: int, path: str) -> dict[str, int]:
-    """The bytes of every file that the page loads: what it names, and what those import."""
-    waiting = _ASSET.findall(fetch(port, path))
-    found: dict[str, int] = {}
+def assets(port: int, path: str) -> dict[str, tuple[int, int]]:
+    """The bytes of every file that the page loads, as it is and as it is sent to a browser: what the page names, and what those import."""
+    page, _ = fetch(port, path)
+    waiting = _ASSET.findall(page.decode("utf-8"))
+    found: dict[str, tuple[int, int]] = {}
     while waiting:
         address = waiting.pop()
         name = address.partition("?")[0]
         if name in found:
             continue
-        text = fetch(port, address)
-        found[name] = len(text.encode("utf-8"))
+        content, sent = fetch(port, address)
+        found[name] = (len(content), sent)
         if name.endswith(".js"):
-            waiting += [f"/assets/{one}" for one in _IMPORT.findall(text)]
+            waiting += [f"/assets/{one}" for one in _IMPORT.findall(content.decode("utf-8"))]
     return found
 
 
-def fetch(port: int, path: str) -> str:
+def fetch(port: int, path: str) -> tuple[bytes, int]:
+    """What is there, and how many bytes of it were sent."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request("GET", path, headers={"Accept": "*/*"})
-        return connection.getresponse().read().decode("utf-8")
+        connection.request("GET", path, headers={"Accept": "*/*", "Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        body = answer.read()
+        return gzip.decompress(body) if answer.getheader("content-encoding") == "gzip" else body, len(body)
     finally:
         connection.close()
 
 
-def browsed(port: int, pages: dict[str, str], chromium: str) -> Sequence[Sequence[str]]:
-    """How long a browser with an empty cache takes until a page has run its scripts."""
+@contextlib.contextmanager
+def opened(chromium: str) -> Iterator[Browser]:
+    """A browser."""
     from playwright.sync_api import sync_playwright
 
-    cells = [("page in Chromium, nothing kept", "usable p50", "most", "kept")]
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for name, path in pages.items():
-            took = []
-            for _ in range(10):
-                context = browser.new_context()
-                page = context.new_page()
-                page.goto(f"http://127.0.0.1:{port}{path}", wait_until="domcontentloaded")  # modules have run by then
-                took.append(float(page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")))
-                context.close()
-            middle = statistics.median(took)
-            cells.append((name, f"{middle:.0f} ms", f"{max(took):.0f} ms", "yes" if middle <= USABLE_MS else "NO"))
-        browser.close()
-    return cells
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def browse(browser: Browser, port: int, path: str, took: Rounds) -> None:
+    """How long a browser with an empty cache takes until a page has run its scripts."""
+    each = []
+    for _ in range(OPENED):
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{port}{path}", wait_until="domcontentloaded")  # modules have run by then
+        each.append(float(page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")))
+        context.close()
+    took.usable_p50.append(statistics.median(each))
+    took.usable_most.append(max(each))
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FOLDER = ROOT / "docs/screenshots"
-SIZES = ((1280, 1500), (390, 1500))  # px; what is below is not in the picture
+SIZES = ((1280, 1300), (390, 1500))  # px; what is below is not in the picture
 THEMES = ("light", "dark")
-COLOURS = 64  # common ones, and as many others
-MOST_BYTES = 150_000
+COLOURS = 32  # common ones, and as many others
+MOST_BYTES = 100_000
 PAGES = {
     "catalogue": "/",
     "model": f"/models/{RERANKER}?model_version=v1&gpu_type=CPU&region=local",

@@ -20,6 +20,17 @@ new PerformanceObserver((seen) => {
   for (const entry of seen.getEntries()) if (!entry.hadRecentInput) window.__moved += entry.value;
 }).observe({ type: "layout-shift", buffered: true });
 """
+# Every text that a live region of the page comes to have.
+_WATCH_WORDS = r"""() => {
+  const said = (window.__said = []);
+  const regions = '[role="status"], [role="alert"], [aria-live="polite"], [aria-live="assertive"]';
+  new MutationObserver((changes) => {
+    for (const region of new Set(changes.map(({ target }) => (target.closest ? target : target.parentElement)?.closest(regions)))) {
+      const words = region?.innerText.trim().replace(/\s+/g, " ");
+      if (words) said.push(words);
+    }
+  }).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
 
 
 @dataclass
@@ -121,6 +132,15 @@ class Visitor:
         """The layout shift of this page so far; 0.1 is where people notice."""
         shift: float = self.page.evaluate("window.__moved")
         return shift
+
+    def listen(self) -> None:
+        """From here on, to what a screen reader says of this page by itself."""
+        self.page.evaluate(_WATCH_WORDS)
+
+    def heard(self) -> list[str]:
+        """What it said."""
+        said: list[str] = self.page.evaluate("window.__said")
+        return said
 
     def overflow(self) -> list[str]:
         """What reaches beyond the window's right edge, so that the whole page scrolls sideways."""

@@ -65,7 +65,7 @@ def visitors(browser: Browser) -> Iterator[Visitors]:
     made: list[Visitor] = []
 
     def visit(installation: Installation, *, signed_in: bool = False, **options: Any) -> Visitor:
-        settings = {"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", "color_scheme": "light", "accept_downloads": False} | options
+        settings: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", "color_scheme": "light", "accept_downloads": False} | options
         context = browser.new_context(**settings)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=installation.home)
         if signed_in:

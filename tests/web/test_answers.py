@@ -315,7 +315,7 @@ def test_an_answer_that_is_none_is_no_end_of_the_page(shown: Shown, answer: Any)
 
 
 def test_an_answer_whose_view_cannot_be_loaded_is_shown_as_it_came(shown: Shown) -> None:
-    shown.faults.bear("answer_ranking")
+    shown.faults.bear(r"/assets/answer_\w+\.js")  # the view, and what it needs
     shown.away = True
     page = shown.show(ranked(["a"], [1.0]))
     expect(page.locator("#out")).to_contain_text("could not be loaded: the server is away")

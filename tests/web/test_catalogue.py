@@ -16,7 +16,7 @@ def test_words_find_a_model_and_filters_narrow_at_once(visitor: Visitor) -> None
     visitor.open("/")
     page, everything = visitor.page, cards(visitor).count()
     page.get_by_label("Search").fill("minilm")
-    visitor.press("Show")
+    visitor.press("Search")
     expect(cards(visitor).filter(has_text=RERANKER)).to_have_count(1)
     assert cards(visitor).count() < everything
     page.get_by_label("Task").select_option("embed")
@@ -35,7 +35,7 @@ def test_words_find_a_model_and_filters_narrow_at_once(visitor: Visitor) -> None
 
 def test_what_fits_nothing_says_so_and_leads_back(visitor: Visitor) -> None:
     visitor.open("/?q=nothing+is+called+so&task=rank")
-    visitor.sees("No model fits")
+    visitor.sees("No models match")
     visitor.press("Clear all", role="link")
     expect(cards(visitor)).not_to_have_count(0)
 

@@ -29,6 +29,37 @@ def test_the_docs_are_searched_while_one_types_and_read_on(visitor: Visitor) -> 
     expect(visitor.page.locator("article h1")).to_be_visible()
 
 
+def test_enter_leads_to_a_page_of_results_that_has_an_address_and_goes_on_with_what_is_typed(visitor: Visitor) -> None:
+    visitor.open("/docs")
+    field, keys = visitor.page.locator("#docs-q"), visitor.page.keyboard
+    field.focus()
+    keys.type("budget")
+    keys.press("Enter")
+    visitor.at("/docs/search?q=budget")
+    expect(field).to_have_value("budget")
+    found = visitor.page.locator(".docs-results a")
+    expect(found.first).to_be_visible()
+    field.press("End")
+    keys.type("zzz")
+    visitor.at("/docs/search?q=budgetzzz")
+    expect(found).to_have_count(0)
+    expect(visitor.page.locator("#docs-found [role=status]")).to_contain_text("budgetzzz")
+    field.fill("EMBERANK_OIDC_ISSUER")
+    visitor.at("/docs/search?q=EMBERANK_OIDC_ISSUER")
+    expect(found.first).to_contain_text(re.compile("setting|OpenID", re.IGNORECASE))
+    visitor.page.reload()
+    expect(found.first).to_be_visible()
+    barriers = visitor.barriers()
+    assert not barriers, "\n".join(barriers)
+    # On another page Escape puts away what was found.
+    visitor.open("/docs/howto/web")
+    field.fill("budget")
+    expect(found.first).to_be_visible()
+    field.press("Escape")
+    expect(visitor.page.locator("#docs-found")).to_be_hidden()
+    expect(field).to_have_value("")
+
+
 def test_a_block_of_the_docs_is_copied_as_it_stands(visitor: Visitor) -> None:
     visitor.open("/docs/howto/web")
     button = visitor.page.locator("article button[data-copy]").first

@@ -47,7 +47,7 @@ def check(visitor: Visitor, address: str) -> None:
     assert visitor.open(address) == wanted
     expect(visitor.page.locator("h1:not(#docs-api h1)")).to_have_count(1)  # the API's viewer brings one of its own
     for theme in ("light", "dark"):
-        visitor.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        visitor.page.emulate_media(color_scheme=theme)
         barriers = visitor.barriers(PART.get(address))
         assert not barriers, "\n".join([theme, *barriers])
     for width in WIDTHS:

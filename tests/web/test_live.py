@@ -75,8 +75,10 @@ def test_where_streams_are_refused_it_asks_now_and_then(page: Any, visitor: Visi
     installation.warm(RERANKER)
     visitor.faults.bear("^answered: (429 GET /web/events|401 GET /web/api/v1/model-families/)")  # nobody is signed in
     page.route("**/web/events*", lambda route: route.fulfill(status=429, body="{}", content_type="application/json"))
+    page.clock.install()
     listen(page, "heard", model=RERANKER)
     page.wait_for_function(f"() => heard.phases.at(-1)?.['{RERANKER}'] === 'WARM'")
     assert page.evaluate("open_streams()") == 0
+    page.clock.run_for(5_000)
     page.wait_for_function("() => heard.phases.length === 2")
     page.evaluate("heard.end.stop()")

@@ -43,7 +43,7 @@ def ask(visitor: Visitor, name: str) -> str:
 def find_and_choose(visitor: Visitor) -> None:
     """From the catalogue's first page to the reranker on this machine's CPU."""
     visitor.page.get_by_label("Search").fill("reranker")
-    visitor.press("Show")
+    visitor.press("Search")
     visitor.page.locator(f'[data-slug="{RERANKER}"]').get_by_role("link").first.click()
     visitor.at(f"/models/{RERANKER}")
     visitor.press("Use CPU in local", role="link")
@@ -104,7 +104,7 @@ def test_and_again_with_nothing_but_what_was_copied(visitors: Visitors, installa
     visitor: Visitor = visitors(installation, signed_in=True)
     visitor.open("/account")
     visitor.page.get_by_label("Name", exact=True).fill("my terminal")
-    visitor.press("Make a key")
+    visitor.press("Create key")
     key = visitor.page.get_by_role("status").filter(has_text="FORGE_API_KEY=").inner_text().partition("FORGE_API_KEY=")[2].split()[0]
     visitor.press("Catalog", role="link")
     find_and_choose(visitor)

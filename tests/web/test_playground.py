@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from playwright.sync_api import Locator, expect
 
 from up_process import KEY
 from visitors import WAIT_MS, WIDTHS, Visitor, Visitors
 from web_installation import BROKEN, EMBEDDER, RERANKER, Installation
+from web_installation import HOSTILE as HOSTILE_MODEL
 
 BEST = "Retrieval augmented generation combines search over external documents"
 HOSTILE = "<img src=x onerror=window.ran=1><script>window.ran=2</script>"
@@ -24,6 +26,7 @@ _WATCH_STEPS = """() => {
 
 def opened(visitor: Visitor, slug: str = RERANKER, query: str = "") -> Locator:
     visitor.open(f"/playground/{slug}{query}")
+    expect(visitor.page.locator("#playground[data-ready]")).to_be_attached()
     return visitor.page.locator("#playground")
 
 
@@ -51,9 +54,8 @@ def test_a_cold_model_answers_with_its_phases_scores_times_and_cost(admin: Visit
     run(play)
     found = answer(play)
     steps = admin.page.evaluate("window.__steps")
-    told = steps[1:] if steps[0] == "running" else steps  # that is what a run is taken for until the server has said more
-    assert told == sorted(told, key=["held", "starting", "running"].index)
-    assert {"held", "starting"} & set(told)
+    assert steps == sorted(steps, key=["held", "starting", "running"].index)
+    assert {"held", "starting"} & set(steps)
     expect(play.locator("#play-phase")).to_have_text("warm")
     rows = found.locator(".answer-list > li")
     expect(rows).to_have_count(3)
@@ -67,12 +69,27 @@ def test_a_cold_model_answers_with_its_phases_scores_times_and_cost(admin: Visit
     expect(found.locator('[data-raw="answer"] pre')).to_contain_text('"rankings"')
     assert admin.moved() <= 0.1
     for theme in ("light", "dark"):
-        admin.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        admin.page.emulate_media(color_scheme=theme)
         barriers = admin.barriers()
         assert not barriers, "\n".join([theme, *barriers])
     for width in WIDTHS:
         admin.page.set_viewport_size({"width": width, "height": 900})
         assert admin.overflow() == [], width
+
+
+def test_a_cold_start_is_told_to_who_cannot_see_it_and_not_told_twice(admin: Visitor, installation: Installation) -> None:
+    installation.cool(RERANKER)
+    play = opened(admin)
+    admin.listen()
+    run(play)
+    answer(play)
+    expect(play.locator("#play-now")).to_contain_text(re.compile(r"^Answered"))
+    said = admin.heard()
+    assert any("tarting" in one or one.startswith("Held") for one in said), said
+    assert any(one.startswith("Answered") for one in said), said
+    assert [one for one, following in pairwise(said) if one == following] == []
+    # The clock runs ten times a second beside it, and is not read out.
+    assert len(said) < 25, said
 
 
 def test_passages_are_added_moved_removed_and_brought_back(admin: Visitor) -> None:
@@ -165,6 +182,28 @@ def test_vectors_have_a_matrix_and_a_map(admin: Visitor) -> None:
     for width in WIDTHS:
         admin.page.set_viewport_size({"width": width, "height": 900})
         assert admin.overflow() == [], width
+
+
+def test_two_models_are_compared_and_the_address_says_which(admin: Visitor, installation: Installation) -> None:
+    installation.warm(HOSTILE_MODEL)
+    play = opened(admin, query=f"?with={HOSTILE_MODEL}")
+    expect(play.locator("#play-with")).to_have_value(HOSTILE_MODEL)
+    passage(play, 1).fill(f"mine {HOSTILE}")
+    run(play)
+    found = answer(play)
+    expect(found.locator(".answer-side")).to_have_count(2)
+    for side in found.locator(".answer-side").all():
+        expect(side).to_contain_text(f"mine {HOSTILE}")
+    expect(found).to_contain_text("Kendall’s τ")
+    assert admin.page.evaluate("window.ran ?? 'nothing ran'") == "nothing ran"
+    barriers = admin.barriers("#play-answer-panel")
+    assert not barriers, "\n".join(barriers)
+    for width in WIDTHS:
+        admin.page.set_viewport_size({"width": width, "height": 900})
+        assert admin.overflow() == [], width
+    admin.page.reload()
+    expect(play.locator("#play-with")).to_have_value(HOSTILE_MODEL)
+    expect(passage(play, 1)).to_have_value(f"mine {HOSTILE}")
 
 
 def test_two_targets_are_compared_side_by_side(admin: Visitor) -> None:

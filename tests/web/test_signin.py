@@ -12,7 +12,7 @@ from web_installation import RERANKER, Installation
 def test_the_link_of_the_terminal_signs_in_once(visitor: Visitor, installation: Installation, link: str) -> None:
     visitor.sign_in_by_link(link)
     visitor.press("Account", role="link")
-    visitor.sees("You are signed in as")
+    visitor.sees("Signed in as")
     (cookie,) = visitor.context.cookies()
     assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("emberank_session", True, "Lax")
     assert visitor.page.evaluate("document.cookie") == ""
@@ -51,7 +51,7 @@ def test_without_javascript_one_can_sign_in_start_a_model_and_sign_out(visitors:
     plain: Visitor = visitors(installation, java_script_enabled=False)
     plain.sign_in_by_link(link)
     plain.page.get_by_label("Search").fill("reranker minilm")
-    plain.press("Show")
+    plain.press("Search")
     plain.page.locator(f'a[href="/models/{RERANKER}"]').first.click()
     plain.press("Prewarm any available target")
     plain.at(f"/models/{RERANKER}?model_version=v1#status")

@@ -16,7 +16,6 @@ from starlette.requests import Request
 from emberank.contract.errors import EmberankError
 
 NO_PAGES = ("/v1/", "/internal/", "/assets/", "/web/")  # what programs ask for, whatever they say they would like best
-_RELOAD_S = 5
 # In the colours of the forge's pages.
 _STYLE = (
     ":root{color-scheme:light dark;--bg:#faf9f7;--ink:#1f1b18;--accent:#b93c0b}"
@@ -52,23 +51,23 @@ def prefers_html(accept: str) -> bool:
 
 
 def error_page(error: EmberankError, method: str) -> bytes:
-    """The page that says what went wrong. One that was only looked at is asked for again by itself when that may help; what was sent never is."""
+    """The page that says what went wrong, with a way on: to the same address where asking again may help, else to the catalog.
+
+    It does not reload itself: that takes the page away from whoever is reading it (WCAG 2.2, failure F41), and a script that could ask quietly is not allowed.
+    """
     status = error.http_status
     title = _TITLES.get(status) or HTTPStatus(status).phrase
     reads = method in ("GET", "HEAD")
-    reload = status == 503 and reads
+    again = status == 503 and reads
     sentences = [error.message[:1].upper() + error.message[1:].rstrip(".") + "."]
-    if reload:
-        sentences.append(f"This page asks again every {_RELOAD_S} seconds.")
-    elif not reads:
+    if not reads:
         sentences.append("What you sent was not answered: go back, look whether it was taken, and send it again if it was not.")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        + (f'<meta http-equiv="refresh" content="{_RELOAD_S}">\n' if reload else "")
         + f"<title>{escape(title)} · Emberank</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         + f'<p class="name">Emberank</p>\n<h1>{escape(title)}</h1>\n'
         + "".join(f"<p>{escape(sentence)}</p>\n" for sentence in sentences)
-        + ("" if reload else '<p><a href="/">Go to the catalog</a></p>\n')
+        + ('<p><a href="">Try again</a></p>\n' if again else '<p><a href="/">Go to the catalog</a></p>\n')
         + "</main>\n</body>\n</html>\n"
     ).encode("utf-8", "replace")
 

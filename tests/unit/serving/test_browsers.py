@@ -94,13 +94,10 @@ def test_it_is_well_formed_fetches_nothing_and_escapes_what_it_is_told(method: s
     assert "&lt;script" in html
 
 
-def test_a_page_that_asks_again_by_itself_offers_no_way_to_what_is_away_too() -> None:
-    assert "<a " not in error_page(NotReady("x"), "GET").decode()
-
-
-def test_a_page_that_was_looked_at_asks_again_and_one_that_was_sent_does_not() -> None:
+def test_a_page_that_was_looked_at_can_be_asked_for_again_and_one_that_was_sent_cannot() -> None:
     looked, sent, missing = (error_page(error, method).decode() for error, method in ((NotReady("x"), "GET"), (NotReady("x"), "POST"), (NotFound("x"), "GET")))
-    assert 'http-equiv="refresh"' in looked
-    assert "asks again every 5 seconds" in looked
-    assert "refresh" not in sent + missing
+    assert '<a href="">Try again</a>' in looked
+    assert 'href="/"' not in looked  # the catalog is away too
+    assert "Try again" not in sent + missing
+    assert "refresh" not in looked + sent + missing
     assert "send it again" in sent
