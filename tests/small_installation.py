@@ -9,6 +9,19 @@ from tinybert import write_checkpoint
 from up_process import KEY, Up
 
 RERANKER, EMBEDDER, PINNED = "all-minilm-l6-v2-rerank", "all-minilm-l6-v2", "nvidia-llama-3-2-nv-rerankqa-1b-v2"
+# `folder` is its checkpoint's.
+TINY_RANK = """
+[[model]]
+slug = "tiny-rank"
+id = "tests/tiny-rank"
+title = "Tiny"
+description = "A reranker of a few kilobytes."
+task = "rank"
+[[model.version]]
+name = "v1"
+source = "file:{folder}"
+memory_gb = 0.2
+"""
 # Whole entries take the place of the shipped ones; the third is shipped, with weights that can be had here.
 _MODELS = """
 [[model]]

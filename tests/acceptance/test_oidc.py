@@ -16,23 +16,12 @@ import pytest
 from acceptance_environment import environment
 from browser import Browser
 from openid import CLIENT_ID, CLIENT_SECRET, ProviderProcess, consent, leave, sign_in, visit
+from small_installation import TINY_RANK
 from tinybert import write_checkpoint
 from up_process import KEY, Authorized, Up
 from wire import WAIT_S, Reply, until
 
 CALLBACK = "/signin/oidc/callback"
-MODELS = """
-[[model]]
-slug = "tiny-rank"
-id = "tests/tiny-rank"
-title = "Tiny"
-description = "A reranker of a few kilobytes."
-task = "rank"
-[[model.version]]
-name = "v1"
-source = "file:{folder}"
-memory_gb = 0.2
-"""
 
 
 def settings(issuer: str, **variables: str) -> dict[str, str]:
@@ -412,7 +401,7 @@ def test_what_a_person_asks_for_on_a_page_is_counted_as_theirs_until_their_budge
     provider = ProviderProcess(tmp_path)
     (tmp_path / "data").mkdir(mode=0o700)
     weights = write_checkpoint(tmp_path / "weights", ranks=True)
-    (tmp_path / "data" / "models.toml").write_text(MODELS.format(folder=weights))
+    (tmp_path / "data" / "models.toml").write_text(TINY_RANK.format(folder=weights))
     up = Up(tmp_path, settings(provider.issuer, EMBERANK_LOCAL_USD_PER_HOUR="1000000", EMBERANK_PROBE_AFTER_START="no"))
     try:
         house = House(tmp_path, provider, up)

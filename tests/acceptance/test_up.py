@@ -23,6 +23,7 @@ import pytest
 from acceptance_environment import environment
 from browser import Browser
 from page_scripts import SLUG, run_script
+from small_installation import TINY_RANK
 from stores import PostgresServer
 from tinybert import write_checkpoint
 from up_process import KEY, Authorized, Up, phase
@@ -34,17 +35,6 @@ ASK = {"query": {"text": "which way should i go"}, "passages": [{"text": "the ro
 MODELS = """
 [[model]]
 extends = "nvidia-llama-3-2-nv-rerankqa-1b-v2"
-[[model.version]]
-name = "v1"
-source = "file:{folder}"
-memory_gb = 0.2
-
-[[model]]
-slug = "tiny-rank"
-id = "tests/tiny-rank"
-title = "Tiny"
-description = "A reranker of a few kilobytes."
-task = "rank"
 [[model.version]]
 name = "v1"
 source = "file:{folder}"
@@ -98,7 +88,7 @@ def _launcher(folder: Path) -> Iterator[Launch]:
         data = folder / "data"
         if not data.exists():
             data.mkdir(mode=0o700)
-            (data / "models.toml").write_text(MODELS.format(folder=weights))
+            (data / "models.toml").write_text((MODELS + TINY_RANK).format(folder=weights))
             (data / "pools.toml").write_text(POOLS)
         ours = {"EMBERANK_API_KEY": KEY, "EMBERANK_USAGE_FLUSH_S": "0.2", "EMBERANK_PROBE_AFTER_START": "no"} | variables
         started.append(Up(folder, environment(**ours), arguments, command))

@@ -16,22 +16,12 @@ from emberank.runtime.engines.fake import FakeEngine
 from emberank.runtime.process import RuntimeProcess
 from emberank.serving.listener import bind
 from emberank.settings import RuntimeSettings
+from signal_loop import SignalLoop
 from tinybert import write_checkpoint
 from wire import WAIT_S, Client, until
 
 EMBEDDER = "acme/Tiny_Embed-v1.5"
 RERANKER = "acme/tiny-rank.v2"
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    """Keeps the signal handlers instead of installing them: a test sends its signals to one server, not to the process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.signals: dict[int, Callable[[], None]] = {}
-
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
-        self.signals[sig] = lambda: self.call_soon_threadsafe(callback, *args) and None
 
 
 class Running(Client):
@@ -43,15 +33,15 @@ class Running(Client):
             prepare(self.process)
         self._listener = bind(settings)
         super().__init__(self._listener.getsockname()[1])
-        self._loops: list[_Loop] = []
+        self._loops: list[SignalLoop] = []
         self._serving = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="server")
         self._thread.start()
         assert self._serving.wait(WAIT_S)
 
     def _serve(self) -> None:
-        def loop() -> _Loop:
-            self._loops.append(_Loop())
+        def loop() -> SignalLoop:
+            self._loops.append(SignalLoop())
             return self._loops[-1]
 
         async def serve() -> None:

@@ -25,6 +25,7 @@ from emberank.gateway.process import GatewayProcess
 from emberank.serving.listener import bind
 from emberank.settings import GatewaySettings
 from fleets import KEY, RANKED, RANKING, Asked, FakeEndpoint, Said, ScriptedFleet, endpoint, fake_endpoint, model, principal
+from signal_loop import SignalLoop
 from wire import WAIT_S, Client, Reply, receive, request, until
 
 AUTH = {"Authorization": f"Bearer {KEY}"}
@@ -96,17 +97,6 @@ class Stage:
         assert not self._thread.is_alive()
 
 
-class _Loop(asyncio.SelectorEventLoop):
-    """Keeps the signal handlers instead of installing them: a test sends its signals to one server, not to the process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.signals: dict[int, Callable[[], None]] = {}
-
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
-        self.signals[sig] = lambda: self.call_soon_threadsafe(callback, *args) and None
-
-
 class Running(Client):
     """A gateway in a thread of its own, and a client for it."""
 
@@ -115,7 +105,7 @@ class Running(Client):
         self.process = GatewayProcess(GatewaySettings(**values))
         self._listener = bind(self.process.settings)
         super().__init__(self._listener.getsockname()[1])
-        self._loop = _Loop()
+        self._loop = SignalLoop()
         self._thread = threading.Thread(target=self._serve, name="gateway")
         self._thread.start()
         until(self._listens, "it listens")

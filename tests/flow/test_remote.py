@@ -18,6 +18,7 @@ from emberank.forge.secret_store import SecretStore
 from emberank.gateway.process import GatewayProcess
 from emberank.serving.listener import bind
 from emberank.settings import ForgeSettings, GatewaySettings
+from signal_loop import SignalLoop
 from tinybert import write_checkpoint
 from up_process import KEY, Authorized
 from wire import WAIT_S, Reply, nim_error, until
@@ -33,24 +34,13 @@ DOCUMENTS = [
 RERANK = {"query": QUERY, "documents": DOCUMENTS, "top_n": 2}
 
 
-class _Loop(asyncio.SelectorEventLoop):
-    """Keeps the signal handlers instead of installing them: a test sends its signals to one server, not to the process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.signals: dict[int, Callable[[], None]] = {}
-
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
-        self.signals[sig] = lambda: self.call_soon_threadsafe(callback, *args) and None
-
-
 class Served:
     """One process's life in a thread of its own."""
 
     def __init__(self, name: str, settings: Any, serve: Callable[[Any], Any]) -> None:
         listener = bind(settings)
         self.port = listener.getsockname()[1]
-        self._loop = _Loop()
+        self._loop = SignalLoop()
         self._thread = threading.Thread(target=self._run, args=(serve, listener), name=name)
         self._thread.start()
         until(lambda: signal.SIGTERM in self._loop.signals or not self._thread.is_alive(), f"the {name} serves")
