@@ -344,7 +344,7 @@ def test_a_key_that_asks_too_often_loses_nothing_that_was_typed(plane: Plane, br
     browser.send("/account/keys", {"name": "first", "scopes": ["read"]})
     page = check_page(browser.send("/account/keys", FORM), 429)
     assert typed(page)["name"] == FORM["name"]
-    assert "No key was made: the key &#39;some one&#39; may send 1 requests a minute" in page
+    assert "No key was made: the key &#39;some one&#39; may send 1 request a minute" in page
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}])
