@@ -1,7 +1,8 @@
 """uvicorn's HTTP/1.1 connection with what it lacks. Knows no route.
 
-Bounds: a client has a bounded time to send its headers, and its body, and to read on in its answer; and a bounded room for its headers. Offers to upgrade are passed over, as HTTP allows: uvicorn loses the body of
-such a request, and Java's own HTTP client offers h2c with every first one. What is not HTTP is answered in NIM's error body.
+Bounds: a client has a bounded time to send its headers, and its body, and to read on in its answer; and a bounded room for its headers. Offers to upgrade
+are passed over, as HTTP allows: uvicorn loses the body of such a request, and Java's own HTTP client offers h2c with every first one. What is not HTTP is
+answered in NIM's error body.
 A close that can be heard: a refusal in the middle of a body (413) is lost when the socket is closed at once, because the client is still
 writing and gets a reset; so what still comes is read and dropped for a moment.
 """
@@ -32,7 +33,7 @@ class _Lingering:
         self._transport = transport
         self._loop = loop
         self._unread_s = unread_s
-        self._watched = False
+        self._unread: asyncio.TimerHandle | None = None
         self.receiving = False  # in the middle of a request
         self.lingering = False
         self.hurried = False  # the server ends
@@ -74,12 +75,17 @@ class _Lingering:
 
     def watch(self) -> None:
         """What waits to be sent is given up when its reader takes nothing of it for a while: it would wait for ever, and a close waits for it."""
-        if not self._watched and self._transport.get_write_buffer_size():
-            self._watched = True
-            self._loop.call_later(self._unread_s, self._look, self._transport.get_write_buffer_size())
+        if self._unread is None and self._transport.get_write_buffer_size():
+            self._unread = self._loop.call_later(self._unread_s, self._look, self._transport.get_write_buffer_size())
+
+    def read_on(self) -> None:
+        """The reader has taken something: what waits from here on has its own time, however much more of it there is by then."""
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _look(self, before: int) -> None:
-        self._watched = False
+        self._unread = None
         if self._transport.get_write_buffer_size() >= before:
             self._transport.abort()
         else:
@@ -170,6 +176,11 @@ class Connection(HttpToolsProtocol):
         """The client does not read as fast as we write."""
         super().pause_writing()
         self.transport.watch()  # type: ignore[attr-defined]
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.transport.read_on()  # type: ignore[attr-defined]
+        super().resume_writing()
 
     def _count(self, size: int) -> None:
         if self._head_bytes is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from emberank.serving.connection import MOST_HEAD_BYTES
@@ -19,11 +19,15 @@ from fleets import soon
 LARGE = b"x" * (64 << 20)  # more than all buffers between the two hold
 
 
-def scene(act: Callable[[Server, int], Awaitable[Any]], content: bytes = b"ok", **settings: Any) -> Any:
-    """A server whose every answer is `content`."""
+def scene(act: Callable[[Server, int], Awaitable[Any]], content: bytes = b"ok", pieces: Sequence[bytes] = (), **settings: Any) -> Any:
+    """A server whose every answer is `content`, or `pieces` one after the other."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await Response(content)(scope, receive, send)
+        await (StreamingResponse(stream()) if pieces else Response(content))(scope, receive, send)
 
     async def play() -> Any:
         given = GatewaySettings(host="127.0.0.1", port=0, keep_alive_s=1, **settings)
@@ -94,3 +98,22 @@ def test_a_reader_that_takes_its_time_gets_it_all() -> None:
         return size
 
     assert scene(act, b"x" * (8 << 20), read_timeout_s=0.1) > 8 << 20
+
+
+def test_a_reader_of_pieces_that_grow_is_not_given_up_while_it_reads() -> None:
+    """What waits may be more at every look, although all that waited before was read."""
+    pieces = [b"x" * ((1 << 20) + i * (256 << 10)) for i in range(12)]
+
+    async def act(serving: Server, port: int) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 12)
+        writer.write(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+        size, loop = 0, asyncio.get_running_loop()
+        while piece := await reader.read(1 << 20):
+            size += len(piece)
+            turned = asyncio.Event()
+            loop.call_later(0.002, turned.set)
+            await turned.wait()
+        writer.close()
+        return size
+
+    assert scene(act, pieces=pieces, read_timeout_s=0.1) > sum(map(len, pieces))
