@@ -6,7 +6,6 @@ import base64
 import itertools
 import json
 import random
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from emberank.dialects.scores import sigmoid
 from emberank.dialects.vectors import coded, in_base64, unit
-from emberank.forge.web.assets import assets
+from node_modules import modules_folder
 
 RUN_S = 60
 MODULES = ("answer_projection.js", "answer_orders.js")
@@ -39,14 +38,7 @@ Floats = NDArray[np.float64]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed here")
-    made = tmp_path_factory.mktemp("numbers")
-    for name in MODULES:
-        (made / name).write_bytes(assets()[name].content)
-    (made / "package.json").write_text('{"type": "module"}', "utf-8")
-    (made / "main.js").write_text(MAIN, "utf-8")
-    return made
+    return modules_folder(tmp_path_factory.mktemp("numbers"), MODULES, MAIN)
 
 
 def answers(folder: Path, *asked: tuple[str, str, list[Any]]) -> list[Any]:

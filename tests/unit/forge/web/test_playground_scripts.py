@@ -17,6 +17,7 @@ from emberank.contract.inference import Content
 from emberank.dialects.forge import parse_embeddings, parse_ranking
 from emberank.dialects.nim import Rules
 from emberank.forge.web.assets import assets
+from node_modules import modules_folder
 
 RUN_S = 60
 MODULES = ("playground_lists.js", "playground_share.js", "playground_state.js", "playground_request.js")
@@ -54,14 +55,7 @@ STRICT = Rules(ranking_unknown_fields="reject", embeddings_unknown_fields="rejec
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed here")
-    made = tmp_path_factory.mktemp("playground")
-    for name in MODULES:
-        (made / name).write_bytes(assets()[name].content)
-    (made / "package.json").write_text('{"type": "module"}', "utf-8")
-    (made / "main.js").write_text(MAIN, "utf-8")
-    return made
+    return modules_folder(tmp_path_factory.mktemp("playground"), MODULES, MAIN)
 
 
 def ask(folder: Path, module: str, name: str, *words: Any) -> Any:
