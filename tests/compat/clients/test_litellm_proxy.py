@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,8 @@ from typing import Any
 import litellm
 import pytest
 from examples import BAD_KEY, DOCUMENTS, ORDER, QUERY, is_logit_order
-from installation import EMBED, RERANK, Process, Server, until
+from installation import EMBED, RERANK, Server
+from litellm_process import litellm_proxy
 
 PAGE = (Path(__file__).parent / "litellm_nvidia_nim_page.md").read_text("utf-8")
 CONFIGURATIONS = re.findall(r"```yaml\nmodel_list:\n(.*?)```", PAGE, re.DOTALL)
@@ -52,35 +50,10 @@ router_settings:
 def proxy(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`litellm --config …`, ready."""
     folder = tmp_path_factory.mktemp("litellm")
-    (folder / "config.yaml").write_text("model_list:\n" + "".join(CONFIGURATIONS) + MORE, "utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    refused = folder / "refused"
-    environment = dict(os.environ) | {
-        "PYTHONPATH": str(Path(__file__).parent / "site"),
-        "COMPAT_REFUSED_LOG": str(refused),
-        "NVIDIA_NIM_API_BASE": server.url,
-        "NVIDIA_NIM_API_KEY": server.key,
-        "EMBED_BASE": f"{server.url}/v1",
-        "NO_DOCS": "True",
-    }
-    words = [str(Path(sys.executable).parent / "litellm"), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
-    process = Process(folder, words, environment)
-    try:
-        until(lambda: process.ended or _alive(port), "the proxy answers", 120)
-        assert not process.ended, process.output
-        yield Server(port, MASTER_KEY)
-    finally:
-        process.end()
-    assert not refused.exists(), f"the proxy wanted to reach {refused.read_text('utf-8')}"
-
-
-def _alive(port: int) -> bool:
-    try:
-        return Server(port, MASTER_KEY).get("/health/liveliness").status == 200
-    except OSError:
-        return False
+    configuration = "model_list:\n" + "".join(CONFIGURATIONS) + MORE
+    settings = {"NVIDIA_NIM_API_BASE": server.url, "NVIDIA_NIM_API_KEY": server.key, "EMBED_BASE": f"{server.url}/v1"}
+    with litellm_proxy(folder, configuration, MASTER_KEY, settings) as running:
+        yield running
 
 
 def results(reply: Any) -> list[int]:

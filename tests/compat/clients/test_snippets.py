@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import litellm
 import openai
 import pytest
-from installation import DIMENSIONS, EMBED_SLUG, PYTHON, RERANK_SLUG, Process, Server, until
+from installation import DIMENSIONS, EMBED_SLUG, PYTHON, RERANK_SLUG, Server
+from litellm_process import litellm_proxy
 
 litellm.suppress_debug_info = True
 
@@ -157,34 +154,9 @@ def proxy(server: Server, texts: dict[str, str], tmp_path_factory: pytest.TempPa
     mars = texts["embed mars litellm-proxy"].replace(f'model_name: "{EMBED_SLUG}"', "model_name: mars")
     more = "".join(text.removeprefix("model_list:\n").partition("general_settings:")[0] for text in (embedder, mars))
     more += "litellm_settings:\n  disable_hf_tokenizer_download: true\n"  # of a refused call it counts the tokens, with "llama-3" in the name by a tokenizer of the Hub
-    (folder / "config.yaml").write_text(ranker.replace("general_settings:", f"{more}general_settings:"), "utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    refused = folder / "refused"
-    environment = dict(os.environ) | {
-        "PYTHONPATH": str(Path(__file__).parent / "site"),
-        "COMPAT_REFUSED_LOG": str(refused),
-        "FORGE_API_KEY": server.key,
-        "LITELLM_MASTER_KEY": MASTER_KEY,
-        "NO_DOCS": "True",
-    }
-    words = [str(Path(sys.executable).parent / "litellm"), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
-    process = Process(folder, words, environment)
-    try:
-        until(lambda: process.ended or _alive(port), "the proxy answers", 120)
-        assert not process.ended, process.output
-        yield Server(port, MASTER_KEY)
-    finally:
-        process.end()
-    assert not refused.exists(), f"the proxy wanted to reach {refused.read_text('utf-8')}"
-
-
-def _alive(port: int) -> bool:
-    try:
-        return Server(port, MASTER_KEY).get("/health/liveliness").status == 200
-    except OSError:
-        return False
+    configuration = ranker.replace("general_settings:", f"{more}general_settings:")
+    with litellm_proxy(folder, configuration, MASTER_KEY, {"FORGE_API_KEY": server.key, "LITELLM_MASTER_KEY": MASTER_KEY}) as running:
+        yield running
 
 
 @pytest.mark.claim("client:litellm-proxy:snippets")
